@@ -1,0 +1,157 @@
+"""Every error that this project raises on purpose, in one tree.
+
+    ClusterError
+    |-- SettingsError            a flag, variable or cluster.toml key is wrong
+    |-- PortInUse                somebody else listens where we must
+    |-- ModelError               the model can't be found, read, or cut as asked
+    |   `-- PlacementError       it does not fit
+    |-- CommError                between ranks: see daemon/comm
+    |   |-- InvalidRank
+    |   |-- RecvTimeout
+    |   |-- PeerLost
+    |   |-- CollectiveMismatch   ranks disagree on operation, shape or dtype
+    |   |-- HandshakeRefused     wrong cluster, epoch or protocol version
+    |   |-- MessageTooLarge
+    |   `-- CodecError           bytes that are no message of ours
+    |-- StaleGeneration          an action on an old picture of a rank
+    `-- EngineError              a request can't be served
+        |-- InvalidRequest
+        |-- QueueFull
+        |-- NotReady
+        `-- StepFailed
+
+`GRPC_CODES` and `HTTP_CODES` say how each crosses a process border.
+"""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """Root of all errors raised on purpose; its text is one line that says what to do."""
+
+
+class SettingsError(ClusterError):
+    """A flag, an environment variable or a key of cluster.toml is wrong."""
+
+
+class PortInUse(ClusterError):
+    """A port that must be ours is taken; the text names the port and its holder."""
+
+
+class ModelError(ClusterError):
+    """The model can't be found, read, or cut as asked."""
+
+
+class PlacementError(ModelError):
+    """No placement of the layers satisfies the limits; the text says how much is missing."""
+
+
+class CommError(ClusterError):
+    """Communication between ranks failed."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rank: int | None = None,
+        peer: int | None = None,
+        tag: int | None = None,
+        elapsed_s: float | None = None,
+    ) -> None:
+        """Keep who, with whom, on which tag and after how long, for the log."""
+        known = {"rank": rank, "peer": peer, "tag": tag}
+        details = [f"{name} {value}" for name, value in known.items() if value is not None]
+        if elapsed_s is not None:
+            details.append(f"after {elapsed_s:.2f} s")
+        super().__init__(f"{message} ({', '.join(details)})" if details else message)
+        self.rank = rank
+        self.peer = peer
+        self.tag = tag
+        self.elapsed_s = elapsed_s
+
+
+class InvalidRank(CommError):
+    """A rank outside the world, or oneself where a peer is wanted."""
+
+
+class RecvTimeout(CommError):
+    """Nothing arrived in time; the peer may be well."""
+
+
+class PeerLost(CommError):
+    """The peer's process or its link is gone for longer than an interruption may last."""
+
+
+class CollectiveMismatch(CommError):
+    """Ranks entered a collective with different operations, shapes or dtypes."""
+
+
+class HandshakeRefused(CommError):
+    """The other end belongs to another cluster or epoch, or speaks another version."""
+
+
+class MessageTooLarge(CommError):
+    """A message over the limit of the link; nothing of it was delivered."""
+
+
+class CodecError(CommError):
+    """Received bytes that are no message of ours, or a value that can't be sent."""
+
+
+class StaleGeneration(ClusterError):
+    """The rank has been restarted since the caller looked: look again, then decide."""
+
+
+class EngineError(ClusterError):
+    """A request can't be served."""
+
+
+class InvalidRequest(EngineError):
+    """Token ids or parameters that this model can't take."""
+
+
+class QueueFull(EngineError):
+    """More requests wait than the queue may hold: try again later."""
+
+
+class NotReady(EngineError):
+    """The cluster is not up; the text says what is missing."""
+
+
+class StepFailed(EngineError):
+    """The forward pass of a step raised; the text names the cause."""
+
+
+# Error -> gRPC status name. The most specific class that is listed wins.
+GRPC_CODES: dict[type[ClusterError], str] = {
+    ClusterError: "INTERNAL",
+    SettingsError: "INVALID_ARGUMENT",
+    ModelError: "FAILED_PRECONDITION",
+    CommError: "UNAVAILABLE",
+    RecvTimeout: "DEADLINE_EXCEEDED",
+    StaleGeneration: "FAILED_PRECONDITION",
+    InvalidRequest: "INVALID_ARGUMENT",
+    QueueFull: "RESOURCE_EXHAUSTED",
+    NotReady: "UNAVAILABLE",
+    StepFailed: "INTERNAL",
+}
+
+# Error -> (HTTP status, OpenAI error type, OpenAI error code).
+HTTP_CODES: dict[type[ClusterError], tuple[int, str, str | None]] = {
+    ClusterError: (500, "server_error", None),
+    CommError: (503, "server_error", "engine_unavailable"),
+    InvalidRequest: (400, "invalid_request_error", None),
+    QueueFull: (429, "rate_limit_error", "queue_full"),
+    NotReady: (503, "server_error", "engine_not_ready"),
+    StepFailed: (500, "server_error", "step_failed"),
+}
+
+
+def grpc_code(error: ClusterError) -> str:
+    """Name of the gRPC status that carries ``error``."""
+    return next(GRPC_CODES[kind] for kind in type(error).__mro__ if kind in GRPC_CODES)
+
+
+def http_code(error: ClusterError) -> tuple[int, str, str | None]:
+    """HTTP status, OpenAI type and OpenAI code that carry ``error``."""
+    return next(HTTP_CODES[kind] for kind in type(error).__mro__ if kind in HTTP_CODES)

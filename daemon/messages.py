@@ -1,0 +1,139 @@
+"""What ranks say to each other about steps: plain frozen data, no behaviour.
+
+Neutral ground between `engine` (which decides) and `execution` (which computes); neither imports
+the other. Everything here crosses the wire through `comm.codec`, which knows these classes by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token of one sequence is chosen. The defaults are greedy and unmodified."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """1 is off."""
+    top_k: int = 0
+    """0 is off."""
+    min_p: float = 0.0
+    """0 is off."""
+    seed: int = 0
+    """Start of the sequence's own chain of keys, one `mx.random.split` per token."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    """1 is off. Counts the prompt too; the other two penalties count the answer only."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSequence:
+    """Make room for a sequence. Its tokens follow as rows, from the first one."""
+
+    sequence_id: int
+    sampling: SamplingParams
+    prompt_length: int
+    """Tokens of the prompt; what rows bring after that many was generated earlier."""
+    generated: int = 0
+    """Tokens generated before an earlier loss: the chain of keys goes on after that many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence's part of a step."""
+
+    sequence_id: int
+    tokens: tuple[int, ...]
+    """Ids to run, after those of earlier steps: one in decode, a chunk in prefill."""
+    sample: bool
+    """Whether the last rank chooses a token after this row's last position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One unit of work for every rank, carried along the pipeline with the hidden states."""
+
+    epoch: int
+    number: int
+    opened: tuple[OpenSequence, ...] = ()
+    """Applied before the rows."""
+    closed: tuple[int, ...] = ()
+    """Sequences to forget; applied before `opened`."""
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOut:
+    """A token that the last rank chose."""
+
+    sequence_id: int
+    token: int
+    logprob: float = 0.0
+    """Natural log under the model, before temperature; only if asked for."""
+    top: tuple[tuple[int, float], ...] = ()
+    """(token, logprob), best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What came of a step, from the last rank (or from the one that failed) to rank 0."""
+
+    epoch: int
+    number: int
+    tokens: tuple[TokenOut, ...] = ()
+    error: str = ""
+    """Why the step failed, in words; its sequences are dropped on every rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which rank owns which layers, the same on every rank before anyone loads."""
+
+    fingerprint: str
+    """Of the model: config and the weights' headers."""
+    ranges: tuple[tuple[int, int], ...]
+    """Rank r owns layers [lo, hi) = ranges[r]."""
+
+    @property
+    def digest(self) -> str:
+        """Hash that every rank compares."""
+        text = json.dumps([self.fingerprint, self.ranges])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker asks rank 0 to take part."""
+
+    rank: int
+    boot_id: str
+    fingerprint: str
+    memory_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Rank 0 starts an epoch: load what the plan gives you, drop every sequence, answer Ready."""
+
+    epoch: int
+    plan: Plan
+    digest: str
+    """As rank 0 computed it; a rank that computes another one refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A rank has its layers and waits for steps of this epoch."""
+
+    epoch: int
+    rank: int
+    error: str = ""
+    """Why it can't, in words; the cluster does not start then."""

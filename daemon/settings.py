@@ -1,0 +1,377 @@
+"""Settings of a cluster: one frozen dataclass per part, read from TOML and the environment.
+
+The only file that reads `cluster.toml` and `MLXCONSOLE_*`. Knows no process and no network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from daemon.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MIB = 1024 * 1024
+API_PORT = 8100
+DATA_PORT = 50100
+CONTROL_PORT = 50200
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class ClusterPart:
+    """`[cluster]`: what is served."""
+
+    name: str = "local"
+    """Shown in the console; ranks of clusters with different names refuse each other."""
+    model: str = "demo"
+    """`demo` (embedded), a folder, or a hub id such as mlx-community/Qwen3-1.7B-8bit."""
+    insecure: bool = False
+    """Allow ranks on addresses other than loopback without TLS."""
+
+
+@dataclass(frozen=True)
+class ApiPart:
+    """`[api]`: the OpenAI endpoint beside rank 0."""
+
+    host: str = "127.0.0.1"
+    port: int = API_PORT
+    max_body_bytes: int = 8 * MIB
+    """A larger request body is refused with 413."""
+
+
+@dataclass(frozen=True)
+class EnginePart:
+    """`[engine]`: how many requests at once, and in which portions."""
+
+    max_sequences: int = 64
+    """Sequences that take part in steps at the same time."""
+    max_queue: int = 256
+    """Requests that may wait for a place; one more is refused with 429."""
+    prefill_chunk: int = 256
+    """Prompt tokens in one step, so that a long prompt does not stall running streams."""
+    max_output_tokens: int = 4096
+    """Upper bound of an answer that names none; the context is a bound of its own."""
+
+
+@dataclass(frozen=True)
+class LimitsPart:
+    """`[limits]`: how long to wait for what."""
+
+    join_timeout_s: float = 120.0
+    """A rank that has not joined and loaded by then is reported; the others go on waiting."""
+    shutdown_grace_s: float = 3.0
+    """After SIGTERM, before SIGKILL."""
+    restart_backoff_s: float = 0.25
+    """Before the first restart of a worker that died; doubles up to `restart_backoff_max_s`."""
+    restart_backoff_max_s: float = 10.0
+    stable_after_s: float = 30.0
+    """A worker that lived this long starts the backoff again."""
+    max_quick_deaths: int = 6
+    """Workers that died one after another without becoming READY: then the rank is FAILED."""
+    peer_timeout_s: float = 3.0
+    """A link interruption longer than this is the loss of the peer."""
+    step_timeout_s: float = 60.0
+    """A step that has not come back by then counts as stuck."""
+
+
+@dataclass(frozen=True)
+class RankPart:
+    """`[[ranks]]`, one table per rank in rank order: where it listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """Data port; 0 means 50100 + rank."""
+    control_port: int = 0
+    """Control port; 0 means 50200 + rank."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the ranks of one cluster share."""
+
+    cluster: ClusterPart = field(default_factory=ClusterPart)
+    api: ApiPart = field(default_factory=ApiPart)
+    engine: EnginePart = field(default_factory=EnginePart)
+    limits: LimitsPart = field(default_factory=LimitsPart)
+    ranks: tuple[RankPart, ...] = (RankPart(),)
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return len(self.ranks)
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the OpenAI endpoint, without /v1."""
+        return f"http://{url_host(self.api.host)}:{self.api.port}"
+
+    def to_json(self) -> str:
+        """One line that `from_json` reads: how a supervisor hands its settings to a child."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Settings:
+        """Read what `to_json` wrote."""
+        return check(_build(json.loads(text), _Source("settings passed by the supervisor", "")))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where settings text came from, to name file and line in errors."""
+
+    name: str
+    text: str
+
+    def where(self, section: str, key: str | None, index: int | None = None) -> str:
+        """``file:line`` of a key (or of its section), as well as a scan can tell."""
+        line = _find_line(self.text, section, key, index)
+        return f"{self.name}:{line}" if line else self.name
+
+
+_PARTS: dict[str, type[Any]] = {
+    "cluster": ClusterPart,
+    "api": ApiPart,
+    "engine": EnginePart,
+    "limits": LimitsPart,
+}
+
+
+def load(path: Path | None, environ: Mapping[str, str], **overrides: Any) -> Settings:
+    """Settings from a file (or the defaults), then `MLXCONSOLE_*`, then ``overrides``.
+
+    Args:
+        path: a cluster.toml, or None for the defaults with one rank.
+        environ: the process environment; `MLXCONSOLE_<SECTION>_<KEY>` sets one key.
+        overrides: ``section_key`` values from flags; None means not given. ``ranks`` is a tuple
+            of `RankPart`.
+
+    Raises:
+        SettingsError: names file, line and key.
+    """
+    settings = parse(path) if path else Settings()
+    for section, part in _PARTS.items():
+        changes = _environment_changes(environ, section, part)
+        given = {
+            key: overrides.pop(f"{section}_{key}", None)
+            for key in part.__dataclass_fields__
+            if f"{section}_{key}" in overrides
+        }
+        changes |= {key: value for key, value in given.items() if value is not None}
+        if changes:
+            new = dataclasses.replace(getattr(settings, section), **changes)
+            settings = dataclasses.replace(settings, **{section: new})
+    ranks = overrides.pop("ranks", None)
+    if ranks is not None:
+        settings = dataclasses.replace(settings, ranks=tuple(ranks))
+    if overrides:
+        raise SettingsError(f"no such setting: {', '.join(sorted(overrides))}")
+    return check(settings)
+
+
+def local_ranks(count: int, data_port: int, control_port: int) -> tuple[RankPart, ...]:
+    """``count`` ranks on loopback with consecutive ports."""
+    if count < 1:
+        raise SettingsError(f"a cluster needs at least 1 rank, not {count}: use --ranks 1 or more")
+    return tuple(RankPart("127.0.0.1", data_port + r, control_port + r) for r in range(count))
+
+
+def parse(path: Path) -> Settings:
+    """Read a cluster.toml; the environment is not looked at.
+
+    Raises:
+        SettingsError: the file can't be read, is no TOML, or holds a wrong key or value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"can't read {path}: {error}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        where = f"{path}:{found[1]}" if found else str(path)
+        raise SettingsError(f"{where}: not valid TOML: {error}") from error
+    return check(_build(data, _Source(str(path), text)))
+
+
+def check(settings: Settings) -> Settings:
+    """Fill in default ports and check what single keys can't tell; the settings, completed.
+
+    Raises:
+        SettingsError: says which values contradict each other.
+    """
+    if not settings.ranks:
+        raise SettingsError("a cluster needs at least 1 rank: add a [[ranks]] table")
+    ranks = tuple(
+        RankPart(part.host, part.port or DATA_PORT + r, part.control_port or CONTROL_PORT + r)
+        for r, part in enumerate(settings.ranks)
+    )
+    owners: dict[tuple[str, int], str] = {(settings.api.host, settings.api.port): "api.port"}
+    for r, part in enumerate(ranks):
+        for name, port in (("port", part.port), ("control_port", part.control_port)):
+            owner = owners.setdefault((part.host, port), f"rank {r} {name}")
+            if owner != f"rank {r} {name}":
+                raise SettingsError(
+                    f"rank {r} {name} and {owner} are both {part.host}:{port}: choose another port"
+                )
+    for name, port in [("api.port", settings.api.port)] + [
+        (f"rank {r} {kind}", port)
+        for r, part in enumerate(ranks)
+        for kind, port in (("port", part.port), ("control_port", part.control_port))
+    ]:
+        if not 0 < port < 65536:
+            raise SettingsError(f"{name} is {port}: ports go from 1 to 65535")
+    _check_positive(settings)
+    hosts = [part.host for part in ranks]
+    exposed = next((host for host in hosts if not is_loopback(host)), None)
+    if exposed and not settings.cluster.insecure:
+        raise SettingsError(
+            f"{exposed} is not loopback, and there is no TLS yet: anyone who reaches the port "
+            "could run the cluster; set insecure = true under [cluster] on a network that you trust"
+        )
+    return dataclasses.replace(settings, ranks=ranks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url_host(host: str) -> str:
+    """``host`` as it stands in an address: IPv6 in brackets, the wildcard as loopback."""
+    if host in {"0.0.0.0", "::", ""}:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def to_toml(settings: Settings) -> str:
+    """A cluster.toml with every value, for the state folder and as a sample."""
+    lines: list[str] = []
+    for section in _PARTS:
+        lines.append(f"[{section}]")
+        part = getattr(settings, section)
+        lines += [
+            f"{f.name} = {json.dumps(getattr(part, f.name))}" for f in dataclasses.fields(part)
+        ]
+        lines.append("")
+    for part in settings.ranks:
+        lines.append("[[ranks]]")
+        lines += [
+            f"{f.name} = {json.dumps(getattr(part, f.name))}" for f in dataclasses.fields(part)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _check_positive(settings: Settings) -> None:
+    for section in ("api", "engine", "limits"):
+        part = getattr(settings, section)
+        for item in dataclasses.fields(part):
+            value = getattr(part, item.name)
+            if isinstance(value, int | float) and value <= 0:
+                raise SettingsError(f"{section}.{item.name} is {value}: it must be over 0")
+
+
+def _build(data: dict[str, Any], source: _Source) -> Settings:
+    unknown = sorted(set(data) - set(_PARTS) - {"ranks"})
+    if unknown:
+        known = ", ".join([*_PARTS, "ranks"])
+        raise SettingsError(
+            f"{source.where(unknown[0], None)}: unknown section or key '{unknown[0]}' "
+            f"(known: {known})"
+        )
+    parts = {
+        name: _section(part, data.get(name, {}), source, name) for name, part in _PARTS.items()
+    }
+    tables = data.get("ranks", [{}])
+    if not isinstance(tables, list):
+        raise SettingsError(
+            f"{source.where('ranks', None)}: ranks must be [[ranks]] tables, one per rank"
+        )
+    ranks = tuple(_section(RankPart, t, source, "ranks", i) for i, t in enumerate(tables))
+    return Settings(**parts, ranks=ranks)
+
+
+def _section(
+    part: type[Section], table: Any, source: _Source, name: str, index: int | None = None
+) -> Section:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{source.where(name, None, index)}: [{name}] must be a table")
+    types = get_type_hints(part)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        where = source.where(name, key, index)
+        if key not in types:
+            raise SettingsError(
+                f"{where}: unknown key '{key}' in [{name}] (known: {', '.join(types)})"
+            )
+        values[key] = _value(value, types[key], f"{where}: {name}.{key}")
+    return part(**values)
+
+
+def _value(value: Any, kind: type[Any], where: str) -> Any:
+    """``value`` as ``kind``; an int serves as a float, a bool as neither."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise SettingsError(f"{where} must be {_NAMES[kind]}, not {json.dumps(value, default=str)}")
+    return value
+
+
+_NAMES: dict[type[Any], str] = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _environment_changes(
+    environ: Mapping[str, str], section: str, part: type[Any]
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for key, kind in get_type_hints(part).items():
+        name = f"MLXCONSOLE_{section}_{key}".upper()
+        text = environ.get(name)
+        if text is None:
+            continue
+        try:
+            raw = text if kind is str else json.loads(text)
+        except json.JSONDecodeError:
+            raw = text
+        changes[key] = _value(raw, kind, f"{name} in the environment")
+    return changes
+
+
+def _find_line(text: str, section: str, key: str | None, index: int | None) -> int | None:
+    """Line of ``key`` under ``[section]`` (the ``index``-th such table), or of its header."""
+    current, seen, header = "", -1, None
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r"\s*\[+\s*([\w.\-]+)\s*\]+", line)
+        if found:
+            current = found[1]
+            if current == section:
+                seen += 1
+        inside = current == section and (index is None or seen == index)
+        if inside and header is None:
+            header = number
+        if key and inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+        if not current and re.match(rf"\s*{re.escape(section)}\s*=", line):
+            return number
+    return header
