@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,17 @@ class TokenOut:
 
 
 @dataclass(frozen=True, slots=True)
+class StepFrame:
+    """A step on its way, with what the previous rank computed for it."""
+
+    step: Step
+    hidden: Any = None
+    """Boundary value(s) of the previous stage; what they look like is execution's business."""
+    error: str = ""
+    """Why an earlier rank failed in this step: later ones skip the rows and pass it on."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """What came of a step, from the last rank (or from the one that failed) to rank 0."""
 
@@ -117,6 +129,8 @@ class Hello:
     boot_id: str
     fingerprint: str
     memory_limit_bytes: int
+    epoch: int = 0
+    """The last one it was assigned: a new leader goes on above the highest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +151,12 @@ class Ready:
     rank: int
     error: str = ""
     """Why it can't, in words; the cluster does not start then."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """A rank tells rank 0 about its link to another one."""
+
+    rank: int
+    peer: int
+    up: bool

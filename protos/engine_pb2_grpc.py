@@ -34,10 +34,10 @@ class EngineStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Generate = channel.unary_stream(
-                '/mlxconsole.v1.Engine/Generate',
-                request_serializer=protos_dot_engine__pb2.GenerateRequest.SerializeToString,
-                response_deserializer=protos_dot_engine__pb2.GenerateReply.FromString,
+        self.Session = channel.stream_stream(
+                '/mlxconsole.v1.Engine/Session',
+                request_serializer=protos_dot_engine__pb2.Command.SerializeToString,
+                response_deserializer=protos_dot_engine__pb2.Updates.FromString,
                 _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/mlxconsole.v1.Engine/Describe',
@@ -54,24 +54,25 @@ class EngineStub:
 class EngineServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Generate(self, request, context):
-        """The tokens of one sequence, as they are made. Cancelling the call frees the sequence at the
-        next step. Errors: INVALID_ARGUMENT (bad ids or parameters), RESOURCE_EXHAUSTED (queue full),
-        UNAVAILABLE (not ready; the message says which rank is missing), INTERNAL (a step failed).
+    def Session(self, request_iterator, context):
+        """All requests of one client, multiplexed: commands go up, the tokens of every step come down in
+        one message. When the stream ends, however it ends, the client's sequences are freed at the
+        next step.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
-        """The model as loaded. UNAVAILABLE until the plan is made.
+        """The model as loaded. UNAVAILABLE until it has been read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Probe(self, request, context):
-        """One tiny step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress.
+        """One empty step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress,
+        UNAVAILABLE while a rank is missing; the message says which.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,10 +81,10 @@ class EngineServicer:
 
 def add_EngineServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Generate': grpc.unary_stream_rpc_method_handler(
-                    servicer.Generate,
-                    request_deserializer=protos_dot_engine__pb2.GenerateRequest.FromString,
-                    response_serializer=protos_dot_engine__pb2.GenerateReply.SerializeToString,
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=protos_dot_engine__pb2.Command.FromString,
+                    response_serializer=protos_dot_engine__pb2.Updates.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -107,7 +108,7 @@ class Engine:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Generate(request,
+    def Session(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -117,12 +118,12 @@ class Engine:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
+        return grpc.experimental.stream_stream(
+            request_iterator,
             target,
-            '/mlxconsole.v1.Engine/Generate',
-            protos_dot_engine__pb2.GenerateRequest.SerializeToString,
-            protos_dot_engine__pb2.GenerateReply.FromString,
+            '/mlxconsole.v1.Engine/Session',
+            protos_dot_engine__pb2.Command.SerializeToString,
+            protos_dot_engine__pb2.Updates.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,39 +35,43 @@ class EngineStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EngineAsyncStub: ...
-    Generate: _grpc.UnaryStreamMultiCallable[_engine_pb2.GenerateRequest, _engine_pb2.GenerateReply]
-    """The tokens of one sequence, as they are made. Cancelling the call frees the sequence at the
-    next step. Errors: INVALID_ARGUMENT (bad ids or parameters), RESOURCE_EXHAUSTED (queue full),
-    UNAVAILABLE (not ready; the message says which rank is missing), INTERNAL (a step failed).
+    Session: _grpc.StreamStreamMultiCallable[_engine_pb2.Command, _engine_pb2.Updates]
+    """All requests of one client, multiplexed: commands go up, the tokens of every step come down in
+    one message. When the stream ends, however it ends, the client's sequences are freed at the
+    next step.
     """
     Describe: _grpc.UnaryUnaryMultiCallable[_engine_pb2.DescribeRequest, _engine_pb2.EngineInfo]
-    """The model as loaded. UNAVAILABLE until the plan is made."""
+    """The model as loaded. UNAVAILABLE until it has been read."""
     Probe: _grpc.UnaryUnaryMultiCallable[_engine_pb2.ProbeRequest, _engine_pb2.ProbeReply]
-    """One tiny step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress."""
+    """One empty step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress,
+    UNAVAILABLE while a rank is missing; the message says which.
+    """
 
 @_typing.type_check_only
 class EngineAsyncStub(EngineStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Generate: _aio.UnaryStreamMultiCallable[_engine_pb2.GenerateRequest, _engine_pb2.GenerateReply]  # type: ignore[assignment]
-    """The tokens of one sequence, as they are made. Cancelling the call frees the sequence at the
-    next step. Errors: INVALID_ARGUMENT (bad ids or parameters), RESOURCE_EXHAUSTED (queue full),
-    UNAVAILABLE (not ready; the message says which rank is missing), INTERNAL (a step failed).
+    Session: _aio.StreamStreamMultiCallable[_engine_pb2.Command, _engine_pb2.Updates]  # type: ignore[assignment]
+    """All requests of one client, multiplexed: commands go up, the tokens of every step come down in
+    one message. When the stream ends, however it ends, the client's sequences are freed at the
+    next step.
     """
     Describe: _aio.UnaryUnaryMultiCallable[_engine_pb2.DescribeRequest, _engine_pb2.EngineInfo]  # type: ignore[assignment]
-    """The model as loaded. UNAVAILABLE until the plan is made."""
+    """The model as loaded. UNAVAILABLE until it has been read."""
     Probe: _aio.UnaryUnaryMultiCallable[_engine_pb2.ProbeRequest, _engine_pb2.ProbeReply]  # type: ignore[assignment]
-    """One tiny step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress."""
+    """One empty step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress,
+    UNAVAILABLE while a rank is missing; the message says which.
+    """
 
 class EngineServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
-    def Generate(
+    def Session(
         self,
-        request: _engine_pb2.GenerateRequest,
+        request_iterator: _MaybeAsyncIterator[_engine_pb2.Command],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_engine_pb2.GenerateReply], _abc.AsyncIterator[_engine_pb2.GenerateReply]]:
-        """The tokens of one sequence, as they are made. Cancelling the call frees the sequence at the
-        next step. Errors: INVALID_ARGUMENT (bad ids or parameters), RESOURCE_EXHAUSTED (queue full),
-        UNAVAILABLE (not ready; the message says which rank is missing), INTERNAL (a step failed).
+    ) -> _typing.Union[_abc.Iterator[_engine_pb2.Updates], _abc.AsyncIterator[_engine_pb2.Updates]]:
+        """All requests of one client, multiplexed: commands go up, the tokens of every step come down in
+        one message. When the stream ends, however it ends, the client's sequences are freed at the
+        next step.
         """
 
     @_abc_1.abstractmethod
@@ -76,7 +80,7 @@ class EngineServicer(metaclass=_abc_1.ABCMeta):
         request: _engine_pb2.DescribeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_engine_pb2.EngineInfo, _abc.Awaitable[_engine_pb2.EngineInfo]]:
-        """The model as loaded. UNAVAILABLE until the plan is made."""
+        """The model as loaded. UNAVAILABLE until it has been read."""
 
     @_abc_1.abstractmethod
     def Probe(
@@ -84,6 +88,8 @@ class EngineServicer(metaclass=_abc_1.ABCMeta):
         request: _engine_pb2.ProbeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_engine_pb2.ProbeReply, _abc.Awaitable[_engine_pb2.ProbeReply]]:
-        """One tiny step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress."""
+        """One empty step through all ranks. DEADLINE_EXCEEDED when one of them makes no progress,
+        UNAVAILABLE while a rank is missing; the message says which.
+        """
 
 def add_EngineServicer_to_server(servicer: EngineServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
