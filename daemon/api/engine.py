@@ -1,0 +1,73 @@
+"""What the API needs of an engine: token ids in, token ids out.
+
+Owns the interface that `daemon.client.engine` implements and that tests fake. Knows no text and
+no network. All of it runs on the API's event loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from daemon.messages import SamplingParams, TokenOut
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model as the cluster has loaded it, and whether it can answer now."""
+
+    name: str
+    fingerprint: str
+    """Hash of config and weights' headers."""
+    layers: int
+    vocab_size: int
+    max_context: int
+    """Tokens of prompt and answer together."""
+    world_size: int
+    epoch: int
+    ready: bool
+    waiting_for: str = ""
+    """Why it is not ready, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateCall:
+    """One sequence to generate."""
+
+    request_id: str
+    """Of the HTTP request, for the logs; the choices of one request share it."""
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    stop_ids: tuple[int, ...]
+    """Each ends the sequence and is not given out."""
+    sampling: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Tokens in order, as they come; the last batch of a sequence has a finish reason."""
+
+    tokens: tuple[TokenOut, ...]
+    finish_reason: str = ""
+    """Empty until the last batch: `stop` or `length`."""
+    cached_tokens: int = 0
+    """Tokens of the prompt found in the prefix cache; on the first batch."""
+
+
+class Engine(Protocol):
+    """Errors are subclasses of `daemon.errors.ClusterError`."""
+
+    async def describe(self) -> ModelInfo:
+        """The model as loaded; raises `NotReady` until the plan is made."""
+        ...
+
+    def generate(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
+        """Tokens of one sequence. Closing the generator frees the sequence at the next step."""
+        ...
+
+    async def probe(self) -> float:
+        """Seconds that one tiny step through all ranks took."""
+        ...
