@@ -1,6 +1,7 @@
-"""Settings of a cluster: one frozen dataclass per part, read from TOML and the environment.
+"""Settings of a cluster: one frozen dataclass per part, and the rules that hold between them.
 
-The only file that reads `cluster.toml` and `MLXCONSOLE_*`. Knows no process and no network.
+How TOML and environment text becomes these is `daemon.settings_file`. Knows no process and no
+network; any thread.
 """
 
 from __future__ import annotations
@@ -8,23 +9,20 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
-import re
-import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from daemon.errors import SettingsError
+from daemon.settings_file import Source, environment_changes, read_section, read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 MIB = 1024 * 1024
 API_PORT = 8100
 DATA_PORT = 50100
 CONTROL_PORT = 50200
-
-Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
@@ -122,20 +120,7 @@ class Settings:
     @staticmethod
     def from_json(text: str) -> Settings:
         """Read what `to_json` wrote."""
-        return check(_build(json.loads(text), _Source("settings passed by the supervisor", "")))
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where settings text came from, to name file and line in errors."""
-
-    name: str
-    text: str
-
-    def where(self, section: str, key: str | None, index: int | None = None) -> str:
-        """``file:line`` of a key (or of its section), as well as a scan can tell."""
-        line = _find_line(self.text, section, key, index)
-        return f"{self.name}:{line}" if line else self.name
+        return check(_build(json.loads(text), Source("settings passed by the supervisor", "")))
 
 
 _PARTS: dict[str, type[Any]] = {
@@ -160,7 +145,7 @@ def load(path: Path | None, environ: Mapping[str, str], **overrides: Any) -> Set
     """
     settings = parse(path) if path else Settings()
     for section, part in _PARTS.items():
-        changes = _environment_changes(environ, section, part)
+        changes = environment_changes(environ, section, part)
         given = {
             key: overrides.pop(f"{section}_{key}", None)
             for key in part.__dataclass_fields__
@@ -191,17 +176,7 @@ def parse(path: Path) -> Settings:
     Raises:
         SettingsError: the file can't be read, is no TOML, or holds a wrong key or value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"can't read {path}: {error}") from error
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        where = f"{path}:{found[1]}" if found else str(path)
-        raise SettingsError(f"{where}: not valid TOML: {error}") from error
-    return check(_build(data, _Source(str(path), text)))
+    return check(_build(*read_toml(path)))
 
 
 def check(settings: Settings) -> Settings:
@@ -216,30 +191,19 @@ def check(settings: Settings) -> Settings:
         RankPart(part.host, part.port or DATA_PORT + r, part.control_port or CONTROL_PORT + r)
         for r, part in enumerate(settings.ranks)
     )
-    owners: dict[tuple[str, int], str] = {(settings.api.host, settings.api.port): "api.port"}
-    for r, part in enumerate(ranks):
-        for name, port in (("port", part.port), ("control_port", part.control_port)):
-            owner = owners.setdefault((part.host, port), f"rank {r} {name}")
-            if owner != f"rank {r} {name}":
-                raise SettingsError(
-                    f"rank {r} {name} and {owner} are both {part.host}:{port}: choose another port"
-                )
-    for name, port in [("api.port", settings.api.port)] + [
-        (f"rank {r} {kind}", port)
-        for r, part in enumerate(ranks)
-        for kind, port in (("port", part.port), ("control_port", part.control_port))
-    ]:
-        if not 0 < port < 65536:
-            raise SettingsError(f"{name} is {port}: ports go from 1 to 65535")
+    settings = dataclasses.replace(settings, ranks=ranks)
+    _check_ports(settings)
     _check_positive(settings)
-    hosts = [part.host for part in ranks]
-    exposed = next((host for host in hosts if not is_loopback(host)), None)
-    if exposed and not settings.cluster.insecure:
-        raise SettingsError(
-            f"{exposed} is not loopback, and there is no TLS yet: anyone who reaches the port "
-            "could run the cluster; set insecure = true under [cluster] on a network that you trust"
-        )
-    return dataclasses.replace(settings, ranks=ranks)
+    _check_exposure(settings)
+    return settings
+
+
+def listening(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """Every (owner, host, port) on which something of the cluster listens."""
+    yield "api.port", settings.api.host, settings.api.port
+    for r, part in enumerate(settings.ranks):
+        yield f"rank {r} port", part.host, part.port
+        yield f"rank {r} control_port", part.host, part.control_port
 
 
 def is_loopback(host: str) -> bool:
@@ -278,6 +242,16 @@ def to_toml(settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def _check_ports(settings: Settings) -> None:
+    owners: dict[tuple[str, int], str] = {}
+    for name, host, port in listening(settings):
+        if not 0 < port < 65536:
+            raise SettingsError(f"{name} is {port}: ports go from 1 to 65535")
+        owner = owners.setdefault((host, port), name)
+        if owner != name:
+            raise SettingsError(f"{name} and {owner} are both {host}:{port}: choose another port")
+
+
 def _check_positive(settings: Settings) -> None:
     for section in ("api", "engine", "limits"):
         part = getattr(settings, section)
@@ -287,91 +261,32 @@ def _check_positive(settings: Settings) -> None:
                 raise SettingsError(f"{section}.{item.name} is {value}: it must be over 0")
 
 
-def _build(data: dict[str, Any], source: _Source) -> Settings:
+def _check_exposure(settings: Settings) -> None:
+    if settings.cluster.insecure:
+        return
+    for name, host, _ in listening(settings):
+        if not is_loopback(host):
+            raise SettingsError(
+                f"{name} listens on {host}, which is not loopback, and there is no TLS yet: anyone "
+                "who reaches it could run the cluster; set insecure = true under [cluster] on a "
+                "network that you trust"
+            )
+
+
+def _build(data: dict[str, Any], source: Source) -> Settings:
     unknown = sorted(set(data) - set(_PARTS) - {"ranks"})
     if unknown:
         known = ", ".join([*_PARTS, "ranks"])
         raise SettingsError(
-            f"{source.where(unknown[0], None)}: unknown section or key '{unknown[0]}' "
-            f"(known: {known})"
+            f"{source.where(unknown[0])}: unknown section or key '{unknown[0]}' (known: {known})"
         )
     parts = {
-        name: _section(part, data.get(name, {}), source, name) for name, part in _PARTS.items()
+        name: read_section(part, data.get(name, {}), source, name) for name, part in _PARTS.items()
     }
     tables = data.get("ranks", [{}])
     if not isinstance(tables, list):
         raise SettingsError(
-            f"{source.where('ranks', None)}: ranks must be [[ranks]] tables, one per rank"
+            f"{source.where('ranks')}: ranks must be [[ranks]] tables, one per rank"
         )
-    ranks = tuple(_section(RankPart, t, source, "ranks", i) for i, t in enumerate(tables))
+    ranks = tuple(read_section(RankPart, t, source, "ranks", i) for i, t in enumerate(tables))
     return Settings(**parts, ranks=ranks)
-
-
-def _section(
-    part: type[Section], table: Any, source: _Source, name: str, index: int | None = None
-) -> Section:
-    if not isinstance(table, dict):
-        raise SettingsError(f"{source.where(name, None, index)}: [{name}] must be a table")
-    types = get_type_hints(part)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        where = source.where(name, key, index)
-        if key not in types:
-            raise SettingsError(
-                f"{where}: unknown key '{key}' in [{name}] (known: {', '.join(types)})"
-            )
-        values[key] = _value(value, types[key], f"{where}: {name}.{key}")
-    return part(**values)
-
-
-def _value(value: Any, kind: type[Any], where: str) -> Any:
-    """``value`` as ``kind``; an int serves as a float, a bool as neither."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise SettingsError(f"{where} must be {_NAMES[kind]}, not {json.dumps(value, default=str)}")
-    return value
-
-
-_NAMES: dict[type[Any], str] = {
-    str: "text in quotes",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-}
-
-
-def _environment_changes(
-    environ: Mapping[str, str], section: str, part: type[Any]
-) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for key, kind in get_type_hints(part).items():
-        name = f"MLXCONSOLE_{section}_{key}".upper()
-        text = environ.get(name)
-        if text is None:
-            continue
-        try:
-            raw = text if kind is str else json.loads(text)
-        except json.JSONDecodeError:
-            raw = text
-        changes[key] = _value(raw, kind, f"{name} in the environment")
-    return changes
-
-
-def _find_line(text: str, section: str, key: str | None, index: int | None) -> int | None:
-    """Line of ``key`` under ``[section]`` (the ``index``-th such table), or of its header."""
-    current, seen, header = "", -1, None
-    for number, line in enumerate(text.splitlines(), 1):
-        found = re.match(r"\s*\[+\s*([\w.\-]+)\s*\]+", line)
-        if found:
-            current = found[1]
-            if current == section:
-                seen += 1
-        inside = current == section and (index is None or seen == index)
-        if inside and header is None:
-            header = number
-        if key and inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
-            return number
-        if not current and re.match(rf"\s*{re.escape(section)}\s*=", line):
-            return number
-    return header

@@ -1,0 +1,131 @@
+"""Settings: what a file, the environment and flags may say, and how mistakes are named."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import settings
+from daemon.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(folder: Path, text: str) -> Path:
+    """A cluster.toml with ``text``."""
+    path = folder / "cluster.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_one_rank_on_loopback() -> None:
+    """No file and no variable still describe a cluster that can run."""
+    plain = settings.load(None, {})
+    assert plain.world_size == 1
+    assert plain.ranks[0] == settings.RankPart("127.0.0.1", 50100, 50200)
+    assert plain.api_url == "http://127.0.0.1:8100"
+
+
+def test_environment_beats_file_and_flags_beat_environment(tmp_path: Path) -> None:
+    """Flag over variable over file over default, as operators expect."""
+    path = write(tmp_path, '[cluster]\nname = "file"\nmodel = "file"\n[limits]\njoin_timeout_s = 5')
+    environ = {
+        "MLXCONSOLE_CLUSTER_NAME": "environment",
+        "MLXCONSOLE_CLUSTER_MODEL": "environment",
+        "MLXCONSOLE_API_PORT": "9000",
+        "MLXCONSOLE_CLUSTER_INSECURE": "true",
+    }
+    read = settings.load(path, environ, cluster_name="flag", cluster_model=None)
+    assert read.cluster == settings.ClusterPart("flag", "environment", insecure=True)
+    assert read.api.port == 9000
+    assert read.limits.join_timeout_s == 5.0
+
+
+def test_toml_and_json_round_trip(tmp_path: Path) -> None:
+    """What `up` writes for the daemons, and what a supervisor hands on, is read back the same."""
+    made = settings.load(
+        None, {}, ranks=settings.local_ranks(3, 6000, 7000), cluster_model='a "quoted" \\ path'
+    )
+    assert settings.parse(write(tmp_path, settings.to_toml(made))) == made
+    assert settings.Settings.from_json(made.to_json()) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[cluster]\nmodell = 'x'", ":2: unknown key 'modell' in [cluster]"),
+        ("\n[clutser]\nmodel = 'x'", ":2: unknown section or key 'clutser'"),
+        ("[api]\n\nport = '8100'", ":3: api.port must be a whole number"),
+        ("[api]\nport = true", ":2: api.port must be a whole number"),
+        ("[limits]\njoin_timeout_s = 'long'", ":2: limits.join_timeout_s must be a number"),
+        ("[cluster]\ninsecure = 1", ":2: cluster.insecure must be true or false"),
+        ("api = 3", ":1: [api] must be a table"),
+        ("[ranks]\nport = 1", ":1: ranks must be [[ranks]] tables"),
+        ("[[ranks]]\nport = 1\n[[ranks]]\nhots = 'x'", ":4: unknown key 'hots' in [ranks]"),
+        ("[cluster]\nmodel = ", ":2: not valid TOML"),
+        ("[cluster]\nmodel = 'a'\n[cluster]\n", ":3: not valid TOML"),
+    ],
+)
+def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    """The line is what an operator jumps to."""
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        settings.parse(path)
+    assert str(caught.value).startswith(str(path) + message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ranks = []", "at least 1 rank"),
+        ("[api]\nport = 70000", "api.port is 70000: ports go from 1 to 65535"),
+        ("[[ranks]]\nport = -1", "rank 0 port is -1"),
+        ("[[ranks]]\nport = 8100", "rank 0 port and api.port are both 127.0.0.1:8100"),
+        ("[engine]\nmax_queue = 0", "engine.max_queue is 0: it must be over 0"),
+        ("[[ranks]]\nhost = '10.0.0.1'", "10.0.0.1, which is not loopback"),
+        ("[api]\nhost = '0.0.0.0'", "api.port listens on 0.0.0.0"),
+        ("[[ranks]]\nhost = 'studio.local'", "studio.local, which is not loopback"),
+    ],
+)
+def test_values_that_contradict_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    """Found before any process starts."""
+    with pytest.raises(SettingsError, match=message):
+        settings.parse(write(tmp_path, text))
+
+
+def test_insecure_allows_other_addresses(tmp_path: Path) -> None:
+    """The operator may say that the network is trusted."""
+    text = "[cluster]\ninsecure = true\n[api]\nhost = '::'\n[[ranks]]\nhost = '10.0.0.1'"
+    read = settings.parse(write(tmp_path, text))
+    assert read.ranks[0].host == "10.0.0.1"
+    assert read.api_url == "http://127.0.0.1:8100"
+    spread = dataclasses.replace(read, api=settings.ApiPart(host="fe80::1"))
+    assert spread.api_url == "http://[fe80::1]:8100"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Missing, a folder, or no text: one line each."""
+    with pytest.raises(SettingsError, match=r"can't read .*absent.toml: No such file"):
+        settings.parse(tmp_path / "absent.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        settings.parse(binary)
+
+
+def test_environment_mistakes_name_the_variable() -> None:
+    """There is no line to name, but a variable."""
+    with pytest.raises(SettingsError, match="MLXCONSOLE_API_PORT in the environment must be"):
+        settings.load(None, {"MLXCONSOLE_API_PORT": "http"})
+
+
+def test_zero_ranks_and_unknown_overrides_are_refused() -> None:
+    """Flags go through the same checks as files."""
+    with pytest.raises(SettingsError, match="at least 1 rank, not 0"):
+        settings.local_ranks(0, 1, 2)
+    with pytest.raises(SettingsError, match="no such setting: colour"):
+        settings.load(None, {}, colour="blue")
