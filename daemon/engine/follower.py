@@ -1,0 +1,109 @@
+"""A rank other than 0: takes steps from the previous rank and hands them on. Engine thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Report, Shard, Wire
+from daemon.engine.stage_runner import StageRunner
+from daemon.errors import ModelError, PeerLost
+from daemon.messages import Assign, Hello, LinkState, Ready, StepFrame, StepResult
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Joins when it sees rank 0, loads what the plan gives it, then runs steps of that epoch."""
+
+    def __init__(
+        self, hello: Hello, world_size: int, shard: Shard, wire: Wire, report: Report, meter: Meter
+    ) -> None:
+        self._hello = hello
+        self._rank = hello.rank
+        self._next = None if hello.rank == world_size - 1 else hello.rank + 1
+        self._shard = shard
+        self._runner = StageRunner(hello.rank, shard, meter)
+        self._wire = wire
+        self._report = report
+        self._meter = meter
+        self._idle_since = time.monotonic()
+        self.epoch = 0
+        """The epoch whose steps it runs; 0 before the first."""
+
+    def start(self) -> None:
+        """Wait for rank 0's link; see `handle`."""
+        self._report.state("JOINING", "waiting for rank 0")
+
+    def advance(self) -> bool:
+        """Followers have no work of their own."""
+        return False
+
+    def tick(self) -> None:
+        """Followers have no deadlines of their own: the links have."""
+
+    def handle(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, PeerChange):
+            self._peer_changed(event)
+        elif isinstance(event, Received):
+            value = event.open()
+            if isinstance(value, StepFrame):
+                self._step(value)
+            elif isinstance(value, Assign):
+                self._assigned(value)
+            else:
+                log.warning("unexpected_message", extra={"fields": {"type": type(value).__name__}})
+
+    def _peer_changed(self, change: PeerChange) -> None:
+        if change.rank == 0 and change.up:
+            greeting = Hello(
+                self._rank,
+                self._hello.boot_id,
+                self._hello.fingerprint,
+                self._hello.memory_limit_bytes,
+                self.epoch,
+            )
+            self._send(0, greeting)
+            self._report.state("JOINING", "waiting for the plan")
+        elif change.rank == 0:
+            self._report.state("JOINING", f"waiting for rank 0: {change.reason}")
+        else:
+            self._send(0, LinkState(self._rank, change.rank, change.up))
+
+    def _assigned(self, assign: Assign) -> None:
+        lo, hi = assign.plan.ranges[self._rank]
+        try:
+            if assign.plan.digest != assign.digest:
+                raise ModelError(
+                    f"rank 0's plan has digest {assign.digest}, here it is {assign.plan.digest}: "
+                    "the ranks run different versions"
+                )
+            self._shard.assign(lo, hi)
+        except ModelError as error:
+            self._send(0, Ready(assign.epoch, self._rank, str(error)))
+            raise
+        self.epoch = assign.epoch
+        self._idle_since = time.monotonic()
+        self._report.state("READY")
+        self._send(0, Ready(assign.epoch, self._rank))
+
+    def _step(self, frame: StepFrame) -> None:
+        if frame.step.epoch != self.epoch:
+            return  # sent before the epoch ended; its sequences are run again
+        self._meter.wait_s += time.monotonic() - self._idle_since
+        answer, error = self._runner.run(frame.step, frame.hidden, frame.error)
+        began = time.monotonic()
+        if self._next is None:
+            tokens = () if error or answer is None else tuple(answer)
+            self._send(0, StepResult(frame.step.epoch, frame.step.number, tokens, error))
+        else:
+            self._send(self._next, StepFrame(frame.step, answer, error))
+        self._idle_since = time.monotonic()
+        self._meter.send_s += self._idle_since - began
+
+    def _send(self, dst: int, value: object) -> None:
+        try:
+            self._wire.send(dst, value)
+        except PeerLost as error:  # its PeerChange follows; rank 0 decides what becomes of it
+            log.warning("send_failed", extra={"fields": {"dst": dst, "error": str(error)}})

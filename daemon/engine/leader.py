@@ -1,0 +1,250 @@
+"""Rank 0: decides every step, runs its own stage, and tells the clients. Engine thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from daemon.engine.interfaces import (
+    Cancel,
+    Event,
+    Meter,
+    PeerChange,
+    Probe,
+    Received,
+    Report,
+    Shard,
+    Submit,
+    Wire,
+)
+from daemon.engine.sequences import Listener, Sequence, Update
+from daemon.engine.stage_runner import StageRunner
+from daemon.errors import EngineError, NotReady, PeerLost, StepFailed
+from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, StepResult
+
+if TYPE_CHECKING:
+    from daemon.engine.membership import Membership
+    from daemon.engine.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Pending:
+    """Steps that have not come back, and since when."""
+
+    since: dict[int, float] = field(default_factory=dict[int, float])
+    probes: dict[int, Probe] = field(default_factory=dict[int, Probe])
+
+
+class Leader:
+    """The cluster's one place of decision."""
+
+    def __init__(
+        self,
+        hello: Hello,
+        membership: Membership,
+        scheduler: Scheduler,
+        shard: Shard,
+        wire: Wire,
+        report: Report,
+        meter: Meter,
+        step_timeout_s: float,
+    ) -> None:
+        self._hello = hello
+        self._membership = membership
+        self._scheduler = scheduler
+        self._shard = shard
+        self._runner = StageRunner(0, shard, meter)
+        self._wire = wire
+        self._report = report
+        self._meter = meter
+        self._step_timeout_s = step_timeout_s
+        self._alone = membership.world_size == 1
+        self._pending = _Pending()
+        self._requests: dict[tuple[Listener, str], Sequence] = {}
+        self._was_ready = False
+        self.waiting_for = "starting"
+        """Why no steps run, in words; empty when they do. Read by other threads."""
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, or the last one."""
+        return self._membership.epoch
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests that wait for a place."""
+        return self._scheduler.queue_depth
+
+    @property
+    def sequences(self) -> int:
+        """Requests that take part in steps."""
+        return self._scheduler.running
+
+    def start(self) -> None:
+        """Greet oneself; alone, that is everybody."""
+        self._report.state("JOINING", "waiting for the other ranks")
+        self._begin(self._membership.hello(self._hello))
+
+    def handle(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case Received():
+                self._received(event.open())
+            case PeerChange(rank=rank, up=False, reason=reason):
+                self._ended(self._membership.lost(rank), f"rank {rank} lost: {reason}")
+            case Submit(sequence=sequence):
+                self._submit(sequence)
+            case Cancel(listener=listener, request_id=request_id):
+                self._cancel(listener, request_id)
+            case Probe():
+                self._probe(event)
+            case _:
+                pass
+
+    def advance(self) -> bool:
+        """Run one step on the own stage and hand it on, if the pipeline has room for one."""
+        if not self._membership.running:
+            return False
+        step = self._scheduler.schedule(self._membership.epoch)
+        if step is not None:
+            self._dispatch(step)
+        return step is not None
+
+    def tick(self) -> None:
+        """Give up steps that do not come back: their requests fail, the others go on."""
+        limit = time.monotonic() - self._step_timeout_s
+        overdue = [number for number, since in self._pending.since.items() if since < limit]
+        if not overdue:
+            return
+        text = f"no answer from the pipeline within {self._step_timeout_s:g} s"
+        for number in overdue:
+            self._finish(StepResult(self._membership.epoch, number, error=text))
+        order = self._membership.restart_epoch()
+        self._ended(ended=True, reason=text)
+        self._begin(order)
+
+    # ---- ranks
+
+    def _received(self, value: object) -> None:
+        match value:
+            case StepResult():
+                if value.epoch == self._membership.epoch and self._membership.running:
+                    self._finish(value)
+            case Hello():
+                self._begin(self._membership.hello(value))
+            case Ready(error=error) if error:
+                self._report.event("rank_failed", f"rank {value.rank} can't load: {error}")
+                self._wait(f"rank {value.rank} can't load: {error}")
+            case Ready():
+                self._became_ready(self._membership.ready(value))
+            case LinkState():
+                ended, order = self._membership.link(value)
+                self._ended(ended, f"link between rank {value.rank} and {value.peer} lost")
+                self._begin(order)
+            case _:
+                log.warning("unexpected_message", extra={"fields": {"type": type(value).__name__}})
+
+    def _begin(self, order: Assign | None) -> None:
+        """Start an epoch: everyone drops its sequences and loads what it lacks."""
+        if order is None:
+            if not self._membership.running:
+                self._wait(self._membership.waiting_for)
+            return
+        self._forget_steps()
+        for rank in range(1, self._membership.world_size):
+            self._send(rank, order)
+        self._shard.assign(*order.plan.ranges[0])
+        self._became_ready(self._membership.ready(Ready(order.epoch, 0)))
+
+    def _became_ready(self, running: bool) -> None:
+        if not running:
+            self._wait(self._membership.waiting_for)
+            return
+        self._was_ready = True
+        self.waiting_for = ""
+        self._report.state("READY")
+        self._report.event("epoch", f"epoch {self._membership.epoch} runs")
+
+    def _ended(self, ended: bool, reason: str) -> None:
+        if ended:
+            self._forget_steps()
+            self._report.event("epoch_ended", reason)
+        self._wait(self._membership.waiting_for)
+
+    def _forget_steps(self) -> None:
+        """What is in flight will not come back; the sequences run again from their tokens."""
+        self._scheduler.rewind()
+        self._pending.since.clear()
+        for probe in self._pending.probes.values():
+            probe.done(NotReady(self._membership.waiting_for or "the epoch ended"))
+        self._pending.probes.clear()
+
+    def _wait(self, reason: str) -> None:
+        if reason and reason != self.waiting_for:
+            self.waiting_for = reason
+            self._report.state("JOINING", reason)
+
+    # ---- steps
+
+    def _dispatch(self, step: Step) -> None:
+        self._pending.since[step.number] = time.monotonic()
+        answer, error = self._runner.run(step, None)
+        if self._alone:
+            tokens = () if error or answer is None else tuple(answer)
+            self._finish(StepResult(step.epoch, step.number, tokens, error))
+            return
+        began = time.monotonic()
+        self._send(1, StepFrame(step, answer, error))
+        self._meter.send_s += time.monotonic() - began
+
+    def _finish(self, result: StepResult) -> None:
+        self._pending.since.pop(result.number, None)
+        probe = self._pending.probes.pop(result.number, None)
+        if probe is not None:
+            probe.done(StepFailed(result.error) if result.error else None)
+        self._tell(self._scheduler.commit(result))
+
+    def _send(self, dst: int, value: object) -> None:
+        try:
+            self._wire.send(dst, value)
+        except PeerLost as error:
+            self._ended(self._membership.lost(dst), f"rank {dst} lost: {error}")
+
+    # ---- clients
+
+    def _submit(self, sequence: Sequence) -> None:
+        try:
+            if not self._was_ready:
+                raise NotReady(f"the cluster is not ready: {self.waiting_for}")
+            self._scheduler.submit(sequence)
+        except EngineError as error:
+            sequence.listener([Update(sequence.request_id, error=error)])
+        else:
+            self._requests[sequence.listener, sequence.request_id] = sequence
+
+    def _cancel(self, listener: Listener, request_id: str | None) -> None:
+        for key in [k for k in self._requests if k[0] is listener]:
+            if request_id in {None, key[1]}:
+                self._scheduler.cancel(self._requests.pop(key))
+
+    def _probe(self, probe: Probe) -> None:
+        if not self._membership.running:
+            probe.done(NotReady(self.waiting_for))
+            return
+        step = self._scheduler.probe(self._membership.epoch)
+        self._pending.probes[step.number] = probe
+        self._dispatch(step)
+
+    def _tell(self, news: list[tuple[Sequence, Update]]) -> None:
+        """Hand each client its updates of this step in one call."""
+        by_listener: dict[Listener, list[Update]] = {}
+        for sequence, update in news:
+            by_listener.setdefault(sequence.listener, []).append(update)
+            if update.finish_reason or update.error:
+                self._requests.pop((sequence.listener, sequence.request_id), None)
+        for listener, updates in by_listener.items():
+            listener(updates)

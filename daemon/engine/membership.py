@@ -1,0 +1,112 @@
+"""Who is in, and when an epoch can begin. Pure: events in, decisions out; runs on rank 0.
+
+An epoch is a time in which all ranks hold their layers and agree on every sequence. It ends with
+the loss of a rank or of a link between two; the next one begins when everybody is back. Ranks
+keep loaded weights from one epoch to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from daemon.errors import ModelError
+from daemon.messages import Assign, Hello, LinkState, Plan, Ready
+
+Planner = Callable[[Mapping[int, Hello]], Plan]
+"""Makes the plan from every rank's greeting. Raises PlacementError."""
+
+
+@dataclass
+class Membership:
+    """What rank 0 knows of the others. Rank 0 itself greets like any other."""
+
+    world_size: int
+    planner: Planner
+    epoch: int = 0
+    running: bool = False
+    """Every rank is ready for steps of this epoch."""
+
+    def __post_init__(self) -> None:
+        self._hellos: dict[int, Hello] = {}
+        self._ready: set[int] = set()
+        self._broken: set[frozenset[int]] = set()
+        self._assigned = False
+
+    def hello(self, hello: Hello) -> Assign | None:
+        """A rank asks to take part; the order to send to everyone, once all have.
+
+        Raises:
+            ModelError: the rank holds another model; the text names it.
+        """
+        own = self._hellos.get(0, hello)
+        if hello.fingerprint != own.fingerprint:
+            raise ModelError(
+                f"rank {hello.rank} has another version of the model (fingerprint "
+                f"{hello.fingerprint}, rank 0 has {own.fingerprint}): give both the same files"
+            )
+        if hello.rank in self._hellos:
+            self._end_epoch()  # it asks again: it has lost us, though we have not noticed
+        self._hellos[hello.rank] = hello
+        self._broken = {link for link in self._broken if hello.rank not in link}
+        return self._begin()
+
+    def lost(self, rank: int) -> bool:
+        """A rank is gone; whether an epoch that was under way has ended by that."""
+        self._hellos.pop(rank, None)
+        return self._end_epoch()
+
+    def link(self, state: LinkState) -> tuple[bool, Assign | None]:
+        """A link between two other ranks changed: (epoch ended, order to send to everyone)."""
+        link = frozenset((state.rank, state.peer))
+        if not state.up:
+            self._broken.add(link)
+            return self._end_epoch(), None
+        self._broken.discard(link)
+        return False, self._begin()
+
+    def ready(self, ready: Ready) -> bool:
+        """A rank has its layers; whether the epoch runs from now on."""
+        if ready.epoch != self.epoch or not self._assigned:
+            return False
+        self._ready.add(ready.rank)
+        self.running = len(self._ready) == self.world_size
+        return self.running
+
+    def restart_epoch(self) -> Assign | None:
+        """Give up the epoch and begin the next one with the same ranks."""
+        self._end_epoch()
+        return self._begin()
+
+    @property
+    def waiting_for(self) -> str:
+        """Why no epoch runs, in words; empty when one does."""
+        if self.running:
+            return ""
+        missing = [r for r in range(self.world_size) if r not in self._hellos]
+        if missing:
+            return f"waiting for {_ranks(missing)} to join"
+        if self._broken:
+            a, b = sorted(next(iter(self._broken)))
+            return f"waiting for the link between rank {a} and rank {b}"
+        loading = [r for r in range(self.world_size) if r not in self._ready]
+        return f"waiting for {_ranks(loading)} to load"
+
+    def _begin(self) -> Assign | None:
+        if self._assigned or self._broken or len(self._hellos) < self.world_size:
+            return None
+        plan = self.planner(self._hellos)
+        self.epoch = max([self.epoch, *(h.epoch for h in self._hellos.values())]) + 1
+        self._ready.clear()
+        self._assigned = True
+        return Assign(self.epoch, plan, plan.digest)
+
+    def _end_epoch(self) -> bool:
+        ended = self._assigned
+        self._assigned = self.running = False
+        self._ready.clear()
+        return ended
+
+
+def _ranks(ranks: list[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"

@@ -1,0 +1,93 @@
+"""One request's sequence of tokens, as rank 0 keeps it. Pure data; owned by the engine thread.
+
+The tokens are all that is kept, so that a sequence can be rebuilt on any set of ranks: whatever
+a stage holds for it is a function of ``tokens[:fed]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daemon.messages import OpenSequence, Row, SamplingParams, TokenOut
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """News for the client of one request. ``finish_reason`` or ``error`` ends it."""
+
+    request_id: str
+    tokens: tuple[TokenOut, ...] = ()
+    finish_reason: str = ""
+    """`stop` (a stop token, which is not given out) or `length`."""
+    error: Exception | None = None
+
+
+Listener = Callable[[list[Update]], None]
+"""Takes the updates of one client, once per step. Called on the engine thread: must not block."""
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A request from submission to its end."""
+
+    request_id: str
+    prompt: tuple[int, ...]
+    max_tokens: int
+    """In all, those generated before an earlier loss counted."""
+    stop_ids: frozenset[int]
+    sampling: SamplingParams
+    listener: Listener
+    generated: list[int] = field(default_factory=list[int])
+    sequence_id: int = 0
+    group: int | None = None
+    """Decode group, once the prompt has been run; members of a group share a step."""
+    fed: int = 0
+    """Tokens handed to the stages, whether their steps have come back or not."""
+    opened: bool = False
+    awaiting: bool = False
+    """A row that samples is in flight: the next token is not known yet."""
+
+    @property
+    def length(self) -> int:
+        """Prompt and answer so far."""
+        return len(self.prompt) + len(self.generated)
+
+    @property
+    def remaining_prefill(self) -> int:
+        """Tokens to run before the one that samples."""
+        return max(0, self.length - 1 - self.fed)
+
+    def rewind(self) -> None:
+        """Forget what the stages hold: they have lost it."""
+        self.fed = 0
+        self.opened = False
+        self.awaiting = False
+        self.group = None
+
+    def open_message(self) -> OpenSequence:
+        """How the stages learn of it."""
+        return OpenSequence(
+            self.sequence_id, self.sampling, len(self.prompt), generated=len(self.generated)
+        )
+
+    def next_row(self, chunk: int) -> Row:
+        """The next tokens to run, at most ``chunk``; advances ``fed``.
+
+        The last token runs alone, as in mlx-lm's generate_step: it is the one that samples, and
+        the same split of the prompt gives the same bits.
+        """
+        prefill = min(chunk, self.remaining_prefill)
+        sample = prefill == 0
+        start, self.fed = self.fed, self.fed + (1 if sample else prefill)
+        self.awaiting = sample
+        tokens = (*self.prompt, *self.generated)[start : self.fed]
+        return Row(self.sequence_id, tokens, sample)
+
+    def accept(self, token: int) -> str:
+        """Take the sampled token; the finish reason, or nothing."""
+        self.awaiting = False
+        if token in self.stop_ids:
+            return "stop"
+        self.generated.append(token)
+        return "length" if len(self.generated) >= self.max_tokens else ""

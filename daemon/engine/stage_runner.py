@@ -1,0 +1,50 @@
+"""Runs steps on this rank's shard and counts what they cost. Engine thread only."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daemon.engine.interfaces import Meter, Shard
+    from daemon.messages import Step
+
+log = logging.getLogger(__name__)
+
+
+class StageRunner:
+    """One rank's part of every step. A step that raises becomes an error text, never an end."""
+
+    def __init__(self, rank: int, shard: Shard, meter: Meter) -> None:
+        self._rank = rank
+        self._shard = shard
+        self._meter = meter
+
+    def run(self, step: Step, hidden: Any, error: str = "") -> tuple[Any, str]:
+        """Apply ``step``; what the shard answered, and why the step failed, here or earlier.
+
+        After a failure the openings and closings still apply, here and on every later rank, so
+        that all ranks go on holding the same sequences.
+        """
+        if error:
+            step = dataclasses.replace(step, rows=())
+        if not (step.rows or step.opened or step.closed):
+            return None, error
+        began = time.monotonic()
+        try:
+            answer = self._shard.run(step, None if error else hidden)
+        except Exception as failure:
+            log.exception("step_failed", extra={"fields": {"step": step.number}})
+            answer, error = None, f"rank {self._rank}: {type(failure).__name__}: {failure}"
+        self._count(step, time.monotonic() - began)
+        return answer, error
+
+    def _count(self, step: Step, seconds: float) -> None:
+        meter = self._meter
+        meter.steps += 1
+        meter.compute_s += seconds
+        for row in step.rows:
+            meter.tokens_out += row.sample
+            meter.tokens_in += 0 if row.sample else len(row.tokens)
