@@ -1,0 +1,100 @@
+"""The text side of one model: prompts in, answer readers out.
+
+Owns everything that depends on the tokenizer. Gets the tokenizer passed (see `loader`), so that
+this file needs neither mlx-lm nor transformers. Encoding may run in a thread; the rest on the loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from daemon.text.answer import AnswerReader
+from daemon.text.detokenizer import make_detokenizer
+from daemon.text.sections import Marks
+from daemon.text.template import RenderedChat, render
+from daemon.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from daemon.text.answer import ToolUse
+    from daemon.text.tool_calls import ToolParser
+    from daemon.text.vocabulary import Spelling
+
+
+class TextModel:
+    """Tokenizer, template and markers of the served model."""
+
+    def __init__(self, tokenizer: Any, spelling: Spelling, max_context: int) -> None:
+        """``tokenizer``: mlx-lm's `TokenizerWrapper`."""
+        self._tokenizer = tokenizer
+        self.max_context = max_context
+        """As the model's config says; 0 if it does not."""
+        self.stop_ids = tuple(sorted(tokenizer.eos_token_ids))
+        self.has_chat_template = bool(tokenizer.has_chat_template)
+        self.vocabulary = Vocabulary(
+            spelling,
+            tokenizer.convert_ids_to_tokens,
+            tokenizer.decode,
+            _special_ids(tokenizer),
+        )
+        self.marks = Marks(
+            tokenizer.think_start or "",
+            tokenizer.think_end or "",
+            tokenizer.tool_call_start or "",
+            tokenizer.tool_call_end or "",
+        )
+        self.tool_parser: ToolParser | None = tokenizer.tool_parser
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: Mapping[str, Any],
+    ) -> RenderedChat:
+        """The prompt of a chat; raises `TemplateRefusal`."""
+        apply = self._tokenizer.apply_chat_template
+        return render(apply, messages, tools, options, self.marks.think_start)
+
+    def encode(self, text: str, *, special: bool) -> tuple[int, ...]:
+        """Token ids; ``special`` adds those that a tokenizer puts around plain text."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=special))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of all tokens, special ones included."""
+        return str(self._tokenizer.decode(list(tokens)))
+
+    def token_text(self, token: int) -> str:
+        """One token by itself; U+FFFD stands for bytes that are no whole character."""
+        return self.vocabulary.bytes_of(token).decode("utf-8", "replace")
+
+    def token_bytes(self, token: int) -> list[int] | None:
+        """What a token adds to the text; None for one that is never shown."""
+        if token in self.vocabulary.special_ids:
+            return None
+        return list(self.vocabulary.bytes_of(token))
+
+    def plain_reader(self, stops: tuple[str, ...]) -> AnswerReader:
+        """Reader of a completion: no sections."""
+        return AnswerReader(make_detokenizer(self.vocabulary), stops)
+
+    def chat_reader(
+        self, stops: tuple[str, ...], *, in_reasoning: bool, tool_use: ToolUse | None
+    ) -> AnswerReader:
+        """Reader of an assistant's message."""
+        return AnswerReader(
+            make_detokenizer(self.vocabulary),
+            stops,
+            self.marks,
+            in_reasoning=in_reasoning,
+            tool_use=tool_use,
+        )
+
+
+def _special_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids that are never text. Marks of sections are text here, even where they are special."""
+    marks = {tokenizer.think_start, tokenizer.think_end}
+    marks |= {tokenizer.tool_call_start, tokenizer.tool_call_end, *tokenizer.structural_markers}
+    added: Mapping[int, Any] = tokenizer.added_tokens_decoder
+    special = {i for i, token in added.items() if token.special and token.content not in marks}
+    return frozenset(special | set(tokenizer.eos_token_ids))
