@@ -27,6 +27,7 @@ from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, St
 if TYPE_CHECKING:
     from daemon.engine.membership import Membership
     from daemon.engine.scheduler import Scheduler
+    from daemon.settings import LimitsPart
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Leader:
         wire: Wire,
         report: Report,
         meter: Meter,
-        step_timeout_s: float,
+        limits: LimitsPart,
     ) -> None:
         self._hello = hello
         self._membership = membership
@@ -61,11 +62,12 @@ class Leader:
         self._wire = wire
         self._report = report
         self._meter = meter
-        self._step_timeout_s = step_timeout_s
+        self._limits = limits
         self._alone = membership.world_size == 1
         self._pending = _Pending()
         self._requests: dict[tuple[Listener, str], Sequence] = {}
         self._was_ready = False
+        self._stopped_at: float | None = None
         self.waiting_for = "starting"
         """Why no steps run, in words; empty when they do. Read by other threads."""
 
@@ -115,17 +117,28 @@ class Leader:
         return step is not None
 
     def tick(self) -> None:
-        """Give up steps that do not come back: their requests fail, the others go on."""
-        limit = time.monotonic() - self._step_timeout_s
-        overdue = [number for number, since in self._pending.since.items() if since < limit]
+        """Give up what does not come back: the requests concerned fail, the others go on."""
+        now = time.monotonic()
+        self._tick_recovery(now)
+        timeout_s = self._limits.step_timeout_s
+        overdue = [n for n, since in self._pending.since.items() if now - since > timeout_s]
         if not overdue:
             return
-        text = f"no answer from the pipeline within {self._step_timeout_s:g} s"
+        text = f"no answer from the pipeline within {timeout_s:g} s"
         for number in overdue:
             self._finish(StepResult(self._membership.epoch, number, error=text))
         order = self._membership.restart_epoch()
         self._ended(ended=True, reason=text)
         self._begin(order)
+
+    def _tick_recovery(self, now: float) -> None:
+        """Requests wait for a lost rank, but not for ever."""
+        if self._membership.running:
+            self._stopped_at = None
+            return
+        self._stopped_at = self._stopped_at or now
+        if now - self._stopped_at > self._limits.recovery_timeout_s:
+            self._tell(self._scheduler.fail_all(NotReady(self.waiting_for)))
 
     # ---- ranks
 
@@ -218,7 +231,7 @@ class Leader:
 
     def _submit(self, sequence: Sequence) -> None:
         try:
-            if not self._was_ready:
+            if not self._was_ready and not sequence.resumed:
                 raise NotReady(f"the cluster is not ready: {self.waiting_for}")
             self._scheduler.submit(sequence)
         except EngineError as error:

@@ -39,6 +39,8 @@ class Sequence:
     sampling: SamplingParams
     listener: Listener
     generated: list[int] = field(default_factory=list[int])
+    resumed: bool = False
+    """The client has seen the cluster up: it waits for it rather than be refused."""
     sequence_id: int = 0
     group: int | None = None
     """Decode group, once the prompt has been run; members of a group share a step."""

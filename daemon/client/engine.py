@@ -1,0 +1,238 @@
+"""The API process's way to rank 0's engine. Runs on the API's event loop.
+
+One stream carries all requests. When it breaks, because rank 0's worker died or restarts, the
+live requests are sent again with the tokens given out so far, and go on where they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from daemon.api.engine import GenerateCall, ModelInfo, TokenBatch
+from daemon.errors import (
+    ClusterError,
+    EngineError,
+    InvalidRequest,
+    NotReady,
+    QueueFull,
+    StepFailed,
+)
+from daemon.messages import SamplingParams, TokenOut
+from protos import engine_pb2 as pb
+from protos import engine_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 5.0
+RETRY_S = 0.1
+RECOVERY_TIMEOUT_S = 60.0
+
+# A worker that is gone is found again quickly; one that is stopped is noticed within 2 s.
+_CHANNEL_OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 250),
+    ("grpc.keepalive_time_ms", 1000),
+    ("grpc.keepalive_timeout_ms", 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+_ERRORS: dict[str, type[EngineError]] = {
+    "INVALID_ARGUMENT": InvalidRequest,
+    "RESOURCE_EXHAUSTED": QueueFull,
+    "UNAVAILABLE": NotReady,
+}
+
+
+@dataclass(eq=False)
+class _Live:
+    """A request that has not ended. ``batches`` holds at most one entry per token."""
+
+    wire_id: str
+    call: GenerateCall
+    generated: list[int] = field(default_factory=list[int])
+    batches: asyncio.Queue[TokenBatch | ClusterError] = field(
+        default_factory=asyncio.Queue[TokenBatch | ClusterError]
+    )
+
+    def message(self, *, resumed: bool) -> pb.Command:
+        """The request as it stands now: what was given out is not asked for again."""
+        return pb.Command(
+            generate=pb.GenerateRequest(
+                request_id=self.wire_id,
+                prompt_ids=self.call.prompt_ids,
+                generated_ids=self.generated,
+                max_tokens=self.call.max_tokens,
+                stop_ids=self.call.stop_ids,
+                sampling=sampling_to_proto(self.call.sampling),
+                resumed=resumed,
+            )
+        )
+
+
+class EngineClient:
+    """Implements `daemon.api.engine.Engine`."""
+
+    def __init__(
+        self, host: str, port: int, recovery_timeout_s: float = RECOVERY_TIMEOUT_S
+    ) -> None:
+        self._address = f"{host}:{port}"
+        self._channel = grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+        self._stub = engine_pb2_grpc.EngineStub(self._channel)
+        self._recovery_timeout_s = recovery_timeout_s
+        self._live: dict[str, _Live] = {}
+        self._numbers = itertools.count()
+        self._session: asyncio.Task[None] | None = None
+        self._was_up = False  # once seen up, requests wait through a recovery
+        # Bounded by the live requests: one generate and one cancel each.
+        self._commands: asyncio.Queue[pb.Command] | None = None
+
+    async def describe(self) -> ModelInfo:
+        """The model as loaded; raises `NotReady` until rank 0 has read it."""
+        try:
+            info = await self._stub.Describe(pb.DescribeRequest(), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._not_ready(error) from error
+        self._was_up = self._was_up or info.ready
+        return ModelInfo(
+            name=info.model,
+            fingerprint=info.fingerprint,
+            layers=info.layers,
+            vocab_size=info.vocab_size,
+            max_context=info.max_context,
+            world_size=info.world_size,
+            epoch=info.epoch,
+            ready=info.ready,
+            waiting_for=info.waiting_for,
+        )
+
+    async def probe(self) -> float:
+        """Seconds that one empty step through all ranks took; raises `NotReady`."""
+        try:
+            reply = await self._stub.Probe(pb.ProbeRequest(), timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._not_ready(error) from error
+        return reply.seconds
+
+    async def generate(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
+        """Tokens of one sequence, through losses of rank 0. Closing it frees the sequence.
+
+        Raises:
+            EngineError: the request is refused, failed, or rank 0 stayed away for too long.
+        """
+        live = _Live(f"{call.request_id}/{next(self._numbers)}", call)
+        self._live[live.wire_id] = live
+        self._open_session()
+        if self._commands is not None:
+            self._commands.put_nowait(live.message(resumed=self._was_up))
+        ended = False
+        try:
+            while not ended:
+                batch = await live.batches.get()
+                if isinstance(batch, ClusterError):
+                    ended = True
+                    raise batch
+                ended = bool(batch.finish_reason)
+                yield batch
+        finally:
+            self._live.pop(live.wire_id, None)
+            if not ended and self._commands is not None:
+                self._commands.put_nowait(pb.Command(cancel=live.wire_id))
+
+    async def close(self) -> None:
+        """End the session; requests that are live end with `NotReady`."""
+        if self._session is not None:
+            self._session.cancel()
+            await asyncio.gather(self._session, return_exceptions=True)
+        self._fail_all(NotReady("the API process is shutting down"))
+        await self._channel.close(grace=None)
+
+    def _open_session(self) -> None:
+        if self._session is None or self._session.done():
+            self._session = asyncio.create_task(self._keep_session(), name="engine-session")
+
+    async def _keep_session(self) -> None:
+        """Hold a session while there are requests; begin again when it breaks."""
+        broken_since: float | None = None
+        while self._live:
+            try:
+                stream = self._stub.Session(self._outgoing())
+                await stream.wait_for_connection()
+                broken_since = None
+                async for updates in stream:
+                    for update in updates.updates:
+                        self._deliver(update)
+                reason = NotReady("rank 0 ended the session")
+            except grpc.aio.AioRpcError as error:
+                reason = self._not_ready(error)
+            self._commands = None
+            broken_since = broken_since or time.monotonic()
+            log.warning("engine_session_broken", extra={"fields": {"reason": str(reason)}})
+            waited_s = time.monotonic() - broken_since
+            if not self._was_up or waited_s > self._recovery_timeout_s:
+                self._fail_all(reason)
+            await asyncio.sleep(RETRY_S)
+
+    async def _outgoing(self) -> AsyncIterator[pb.Command]:
+        """Every live request first, then commands as they come."""
+        commands: asyncio.Queue[pb.Command] = asyncio.Queue()
+        for live in self._live.values():
+            commands.put_nowait(live.message(resumed=self._was_up))
+        self._commands = commands
+        while True:
+            yield await commands.get()
+
+    def _deliver(self, update: pb.Update) -> None:
+        live = self._live.get(update.request_id)
+        if live is None:
+            return  # its reader has just left
+        if update.HasField("error"):
+            kind = _ERRORS.get(update.error.code, StepFailed)
+            live.batches.put_nowait(kind(update.error.message))
+            return
+        tokens = tuple(
+            TokenOut(0, t.id, t.logprob, tuple((o.token, o.logprob) for o in t.top))
+            for t in update.tokens
+        )
+        self._was_up = True
+        live.generated.extend(t.token for t in tokens)
+        live.batches.put_nowait(TokenBatch(tokens, update.finish_reason, update.cached_tokens))
+
+    def _fail_all(self, error: NotReady) -> None:
+        for live in self._live.values():
+            live.batches.put_nowait(error)
+
+    def _not_ready(self, error: grpc.aio.AioRpcError) -> NotReady:
+        ours = error.code() == grpc.StatusCode.UNAVAILABLE and "rank" in (error.details() or "")
+        if ours:
+            return NotReady(error.details())
+        return NotReady(f"rank 0's worker does not answer at {self._address}")
+
+
+def sampling_to_proto(sampling: SamplingParams) -> pb.Sampling:
+    """Sampling parameters as they cross the wire; none is left out (see the test)."""
+    return pb.Sampling(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        seed=sampling.seed,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        repetition_penalty=sampling.repetition_penalty,
+        logit_bias=[pb.LogitBias(token=t, bias=b) for t, b in sampling.logit_bias],
+        logprobs=sampling.logprobs,
+        top_logprobs=sampling.top_logprobs,
+    )

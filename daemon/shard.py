@@ -1,0 +1,63 @@
+"""This rank's layers as the engine sees them: execution, wired to the reports. Engine thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from daemon.execution import StageExecutor, load_stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.engine.interfaces import Report
+    from daemon.execution import LoadProgress
+    from daemon.messages import Step
+
+log = logging.getLogger(__name__)
+
+
+class LoadedShard:
+    """Implements `daemon.engine.interfaces.Shard` over a model folder."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self._path = path
+        self._report = report
+        self._executor: StageExecutor | None = None
+        self.layers: tuple[int, int] = (0, 0)
+        """[lo, hi); (0, 0) before the first assignment. Read by the sampler, as is the rest."""
+        self.progress: LoadProgress | None = None
+
+    @property
+    def weights_bytes(self) -> int:
+        """Parameters held."""
+        return self._executor.weights_bytes if self._executor else 0
+
+    @property
+    def kv_bytes(self) -> int:
+        """Key/value caches of the live sequences."""
+        return self._executor.kv_bytes if self._executor else 0
+
+    def assign(self, lo: int, hi: int) -> None:
+        """Hold layers [lo, hi) and no sequence; raises ModelError."""
+        if self._executor is not None and self.layers == (lo, hi):
+            self._executor.reset()
+            return
+        self._report.state("LOADING", f"layers {lo} to {hi - 1}")
+        began = time.monotonic()
+        self._executor = None  # the old layers' memory is free before the new ones are read
+        self.layers = (lo, hi)
+        stage = load_stage(self._path, lo, hi, self._progressed)
+        self._executor = StageExecutor(stage)
+        seconds = round(time.monotonic() - began, 3)
+        log.info("loaded", extra={"fields": {"lo": lo, "hi": hi, "seconds": seconds}})
+
+    def run(self, step: Step, hidden: Any) -> Any:
+        """Apply a step."""
+        if self._executor is None:
+            raise RuntimeError("no layers are loaded")
+        return self._executor.run(step, hidden)
+
+    def _progressed(self, progress: LoadProgress) -> None:
+        self.progress = progress

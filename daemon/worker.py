@@ -1,0 +1,187 @@
+"""The worker process of a rank: its links, its layers, and on rank 0 the engine.
+
+Started by the supervisor as `python -m daemon.worker --spec JSON`. The main thread is the engine
+thread: it loads, computes and samples. Links, gRPC and telemetry have threads of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import queue
+import signal
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from daemon.comm import CommSettings, Communicator
+from daemon.engine import loop
+from daemon.engine.follower import Follower
+from daemon.engine.front import EngineFront, ServedModel
+from daemon.engine.interfaces import Meter, Stop
+from daemon.engine.leader import Leader
+from daemon.engine.membership import Membership
+from daemon.engine.scheduler import Scheduler, SchedulerLimits
+from daemon.engine_service import EngineService, handlers
+from daemon.errors import ClusterError
+from daemon.messages import Hello, Plan
+from daemon.pipeline_wire import PipelineWire
+from daemon.supervision.child_spec import EXIT_HOPELESS, ChildSpec
+from daemon.telemetry import lifeline
+from daemon.telemetry.reporter import Reporter, install_logging
+from daemon.telemetry.sampler import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.execution import ModelCard
+    from daemon.shard import LoadedShard
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Puts the parts of one rank together. All methods run on the engine thread."""
+
+    def __init__(self, spec: ChildSpec, reporter: Reporter) -> None:
+        self._spec = spec
+        self._settings = spec.settings
+        self._reporter = reporter
+        self._inbox: loop.Inbox = queue.SimpleQueue()
+        self._meter = Meter()
+        self._front: EngineFront | None = None
+        self._node: Leader | Follower | None = None
+        self._shard: LoadedShard | None = None
+        services = [handlers(EngineService(lambda: self._front))] if spec.rank == 0 else []
+        self._communicator = Communicator(self._comm_settings(), services=services)
+        limits = self._settings.limits
+        self._wire = PipelineWire(self._communicator, self._inbox, limits.peer_timeout_s + 2.0)
+        self._sampler = Sampler(reporter, self._take_sample)
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in a signal handler."""
+        self._inbox.put(Stop())
+
+    def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            ClusterError: this rank can't take part, and a restart would not help.
+        """
+        # Only now: reading mlx takes a while, and the links should be up by then.
+        self._communicator.start()
+        self._sampler.start()
+        try:
+            self._node = self._make_node()
+            loop.run(self._node, self._inbox)
+        finally:
+            self._sampler.stop()
+            self._communicator.close()
+
+    def _make_node(self) -> Leader | Follower:
+        from daemon.execution import inspect, memory, model_path  # noqa: PLC0415
+        from daemon.shard import LoadedShard  # noqa: PLC0415
+
+        path = model_path(self._settings.cluster.model)
+        card = inspect(path)
+        self._shard = shard = LoadedShard(path, self._reporter)
+        hello = Hello(
+            self._spec.rank, self._spec.boot_id, card.fingerprint, memory()["limit_bytes"]
+        )
+        world_size = self._settings.world_size
+        if self._spec.rank != 0:
+            return Follower(hello, world_size, shard, self._wire, self._reporter, self._meter)
+        leader = self._make_leader(hello, card, shard)
+        served = ServedModel(
+            self._settings.cluster.model,
+            card.fingerprint,
+            card.n_layers,
+            card.vocab_size,
+            card.max_context,
+            world_size,
+        )
+        self._front = EngineFront(served, leader, self._inbox)
+        return leader
+
+    def _make_leader(self, hello: Hello, card: ModelCard, shard: LoadedShard) -> Leader:
+        from daemon.execution import place  # noqa: PLC0415
+
+        def plan(hellos: Mapping[int, Hello]) -> Plan:
+            memory_limits = [hellos[r].memory_limit_bytes for r in sorted(hellos)]
+            return Plan(card.fingerprint, place(card, memory_limits))
+
+        world_size, engine = self._settings.world_size, self._settings.engine
+        scheduler = Scheduler(
+            SchedulerLimits(
+                depth=world_size,
+                max_sequences=engine.max_sequences,
+                max_queue=engine.max_queue,
+                prefill_chunk=engine.prefill_chunk,
+            )
+        )
+        return Leader(
+            hello,
+            Membership(world_size, plan),
+            scheduler,
+            shard,
+            self._wire,
+            self._reporter,
+            self._meter,
+            self._settings.limits,
+        )
+
+    def _comm_settings(self) -> CommSettings:
+        return CommSettings(
+            rank=self._spec.rank,
+            addresses=tuple((part.host, part.port) for part in self._settings.ranks),
+            cluster=self._settings.cluster.name,
+            boot_id=self._spec.boot_id,
+            peer_timeout_s=self._settings.limits.peer_timeout_s,
+        )
+
+    def _take_sample(self) -> dict[str, Any]:
+        """Runs on the sampler's thread; reads attributes only."""
+        sample: dict[str, Any] = {"counters": asdict(self._meter)}
+        if self._shard is not None:
+            from daemon.execution import memory  # noqa: PLC0415
+
+            sample["memory"] = {
+                **memory(),
+                "weights_bytes": self._shard.weights_bytes,
+                "kv_bytes": self._shard.kv_bytes,
+            }
+            sample["layers"] = list(self._shard.layers)
+            if self._shard.progress is not None:
+                sample["progress"] = asdict(self._shard.progress)
+        if self._node is not None:
+            sample["epoch"] = self._node.epoch
+        if isinstance(self._node, Leader):
+            sample["queue_depth"] = self._node.queue_depth
+            sample["sequences"] = self._node.sequences
+        return sample
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a worker; its exit status."""
+    parser = argparse.ArgumentParser(prog="daemon.worker", description=__doc__)
+    parser.add_argument("--spec", required=True, help="written by the supervisor")
+    spec = ChildSpec.from_json(parser.parse_args(argv).spec)
+    lifeline.watch(spec.life_fd)
+    reporter = Reporter(spec.report_fd, spec.boot_id)
+    install_logging(reporter, spec.log_level)
+    try:
+        worker = Worker(spec, reporter)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run()
+    except ClusterError as error:
+        log.exception("worker_failed")
+        reporter.state("FAILED", str(error))
+        return EXIT_HOPELESS
+    finally:
+        reporter.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
