@@ -1,0 +1,79 @@
+"""The merged log of all ranks: bounded, and numbered so that views keep their place.
+
+Pure; knows no screen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protos.control_pb2 import LogLine
+
+CAPACITY = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line, ready to be shown."""
+
+    rank: int
+    time_s: float
+    """Unix time on the rank's own clock."""
+    level: str
+    source: str
+    text: str
+
+
+class LogRing:
+    """The last lines, oldest dropped first; a line keeps its number for ever."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._entries: deque[LogEntry] = deque(maxlen=capacity)
+        self.end = 0
+        """One past the number of the newest line."""
+
+    @property
+    def start(self) -> int:
+        """Number of the oldest line that is still there."""
+        return self.end - len(self._entries)
+
+    def extend(self, entries: Iterable[LogEntry]) -> None:
+        """Append lines."""
+        for entry in entries:
+            self._entries.append(entry)
+            self.end += 1
+
+    def get(self, number: int) -> LogEntry | None:
+        """The line with this number, or None when it is gone or not there yet."""
+        if not self.start <= number < self.end:
+            return None
+        return self._entries[number - self.start]
+
+
+def entry(rank: int, line: LogLine) -> LogEntry:
+    """A received line as text: the event, then its fields as key=value."""
+    return LogEntry(rank, line.time_s, line.level or "INFO", line.source, one_line(line))
+
+
+def one_line(line: LogLine) -> str:
+    """Event and fields without control characters, which would act on the terminal."""
+    text = " ".join([line.event, *_fields(line.fields_json)])
+    return "".join(c if c.isprintable() else " " for c in text).rstrip()
+
+
+def _fields(fields_json: str) -> list[str]:
+    if not fields_json:
+        return []
+    try:
+        fields = json.loads(fields_json)
+    except json.JSONDecodeError:
+        return [fields_json]
+    if not isinstance(fields, dict):
+        return [fields_json]
+    return [f"{key}={value}" for key, value in fields.items()]

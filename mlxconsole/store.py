@@ -1,0 +1,133 @@
+"""What the console knows: the latest status of every rank, rates, the merged log, events.
+
+Pure: no textual, no grpc, no clock but for notes. Written by `apply` and read by the views, both in
+the app's event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mlxconsole.log_ring import LogEntry, LogRing, entry
+from mlxconsole.rates import Rate
+from mlxconsole.snapshot import state_name
+from mlxconsole.source.base import ContactLost, FrameArrived
+
+if TYPE_CHECKING:
+    from mlxconsole.cluster import Cluster, Member
+    from mlxconsole.source.base import Update
+    from protos.control_pb2 import RankStatus, WatchFrame
+
+EVENTS = 1_000
+
+Contact = Literal["connecting", "live", "lost"]
+
+
+@dataclass(slots=True)
+class RankView:
+    """What is known about one rank, and since when."""
+
+    member: Member
+    status: RankStatus | None = None
+    """The last one received; kept, and shown dimmed, when the contact is lost."""
+    contact: Contact = "connecting"
+    seen_at_s: float = 0.0
+    """When the last frame came (monotonic)."""
+    state_since_s: float = 0.0
+    """When the state was first seen (monotonic)."""
+    reason: str = ""
+    """Why the contact is lost."""
+    tokens_out: Rate = field(default_factory=Rate)
+    next_log: int = 0
+    """Sequence number of the log line that comes next: history after a reconnect repeats."""
+    next_event: int = 0
+
+    @property
+    def state(self) -> str:
+        """The last known state as a word; UNKNOWN before the first answer."""
+        return state_name(self.status) if self.status else "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """Something that happened to a rank."""
+
+    rank: int
+    time_s: float
+    kind: str
+    text: str
+
+
+class Store:
+    """The picture of one cluster that all views share."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.ranks = {member.rank: RankView(member) for member in cluster.members}
+        self.log = LogRing()
+        self.events: deque[EventEntry] = deque(maxlen=EVENTS)
+        self.log_lines_lost = 0
+        """Lines that supervisors dropped because this console read too slowly."""
+
+    def apply(self, update: Update) -> None:
+        """Take in one update."""
+        view = self.ranks.get(update.rank)
+        if view is None:
+            return
+        match update:
+            case FrameArrived(frame=frame, at_s=at_s):
+                self._take_frame(view, frame, at_s)
+            case ContactLost(reason=reason):
+                view.contact = "lost"
+                view.reason = reason
+
+    def ready_count(self) -> int:
+        """Ranks that are READY as far as we see: a lost contact does not count."""
+        return sum(v.contact == "live" and v.state == "READY" for v in self.ranks.values())
+
+    def tokens_per_s(self, now_s: float) -> float | None:
+        """Tokens per second of the cluster; None when no rank can tell.
+
+        Every rank that takes part counts the same tokens, so the fullest count is the answer.
+        """
+        live = [v.tokens_out.per_second(now_s) for v in self.ranks.values() if v.contact == "live"]
+        return max((rate for rate in live if rate is not None), default=None)
+
+    def sequences(self) -> int:
+        """Live sequences of the cluster, as the rank that knows most says."""
+        return max((v.status.sequences for v in self.ranks.values() if v.status), default=0)
+
+    def note(self, text: str, level: str) -> None:
+        """Record what the operator did here, and how it went, in the log."""
+        self.log.extend([LogEntry(-1, time.time(), level, "console", text)])
+
+    def _take_frame(self, view: RankView, frame: WatchFrame, at_s: float) -> None:
+        view.contact, view.reason, view.seen_at_s = "live", "", at_s
+        if frame.HasField("status"):
+            self._take_status(view, frame.status, at_s)
+        self.log_lines_lost += frame.dropped
+        self.log.extend(self._new_lines(view, frame))
+        for event in frame.events:
+            if event.sequence >= view.next_event:
+                view.next_event = event.sequence + 1
+                self.events.append(
+                    EventEntry(view.member.rank, event.time_s, event.kind, event.text)
+                )
+
+    def _take_status(self, view: RankView, status: RankStatus, at_s: float) -> None:
+        old = view.status
+        if old is None or old.state != status.state:
+            view.state_since_s = at_s
+        if old is not None and old.supervisor_pid != status.supervisor_pid:
+            view.next_log = view.next_event = 0
+        view.status = status
+        view.tokens_out.add(at_s, status.boot_id, status.counters.tokens_out)
+
+    def _new_lines(self, view: RankView, frame: WatchFrame) -> list[LogEntry]:
+        fresh = [line for line in frame.logs if line.sequence >= view.next_log]
+        if fresh:
+            view.next_log = fresh[-1].sequence + 1
+        return [entry(view.member.rank, line) for line in fresh]

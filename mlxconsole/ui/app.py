@@ -1,0 +1,61 @@
+"""The console application: follows the source into the store, paints the store at 4 Hz.
+
+Owns the event loop, the signals and the terminal while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from mlxconsole.store import Store
+from mlxconsole.ui.main_screen import MainScreen
+from mlxconsole.ui.terminal import terminal_gone
+
+if TYPE_CHECKING:
+    from mlxconsole.source.base import Source
+
+PAINT_INTERVAL_S = 0.25
+LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class ConsoleApp(App[None]):
+    """The whole console on one cluster."""
+
+    TITLE = "mlxconsole"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, source: Source, store: Store | None = None) -> None:
+        super().__init__()
+        self.source = source
+        self.store = store or Store(source.cluster)
+
+    def get_default_screen(self) -> MainScreen:
+        """The main screen is the bottom of the stack."""
+        return MainScreen(self.store, self.source)
+
+    def on_mount(self) -> None:
+        """Begin to follow and to paint; leave in order when told to."""
+        self.run_worker(self.source.follow(self.store.apply), exit_on_error=True)
+        self.set_interval(PAINT_INTERVAL_S, self.paint)
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in LEAVE_SIGNALS:
+                loop.add_signal_handler(number, self.leave, 128 + number)
+
+    def paint(self) -> None:
+        """One frame: everything that changed since the last, written at once."""
+        if not self.is_headless and terminal_gone():
+            self.leave(128 + signal.SIGHUP)
+            return
+        main = self.screen_stack[0]
+        if isinstance(main, MainScreen) and main.is_mounted:
+            with self.batch_update():
+                main.paint()
+
+    def leave(self, return_code: int) -> None:
+        """End the app and give the terminal back."""
+        self.exit(return_code=return_code)

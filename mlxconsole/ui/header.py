@@ -1,0 +1,61 @@
+"""The top line: which cluster, which model, how many ranks are ready, how fast.
+
+Pure text from the store; the widget shows it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual.widgets import Static
+
+from mlxconsole.snapshot import state_name
+from mlxconsole.units import rate
+
+if TYPE_CHECKING:
+    from mlxconsole.store import Store
+
+
+def header_text(store: Store, now_s: float, width: int) -> str:
+    """The parts in order of importance, as many as fit into ``width``."""
+    contacts = [view.contact for view in store.ranks.values()]
+    reached = sum(contact == "live" for contact in contacts)
+    ready = f"{store.ready_count()}/{len(contacts)} READY"
+    first = store.ranks[0].status if 0 in store.ranks else None
+    api = state_name(first.api) if first and first.HasField("api") else "--"
+    model = store.cluster.model.rstrip("/").rsplit("/", 1)[-1]
+    contact = "LIVE" if reached == len(contacts) else f"{reached}/{len(contacts)} reached"
+    name = f"mlxconsole {store.cluster.name}"
+    needed = [
+        (0, name),
+        (3, model),
+        (1, ready),
+        (2, f"{rate(store.tokens_per_s(now_s))} tok/s"),
+        (4, contact),
+        (5, f"api {api}"),
+        (6, store.cluster.api_url),
+    ]
+    while len(" | ".join(text for _, text in needed)) > width and len(needed) > 1:
+        needed.remove(max(needed))
+    return " | ".join(text for _, text in needed)[:width]
+
+
+class Header(Static):
+    """The line as a widget."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("", id="header", markup=False)
+        self._store = store
+        self._text = ""
+
+    def paint(self) -> None:
+        """Repaint if the text changed."""
+        text = header_text(self._store, time.monotonic(), max(self.size.width - 2, 1))
+        if text != self._text:
+            self._text = text
+            self.update(text)
+
+    def on_resize(self) -> None:
+        """Choose the parts for the new width."""
+        self.paint()

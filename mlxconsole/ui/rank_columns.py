@@ -1,0 +1,164 @@
+"""The columns of the rank table: what each shows, and which fit into a given width.
+
+Pure text from the store; the table widget paints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlxconsole.units import UNKNOWN, duration, rate, size
+
+if TYPE_CHECKING:
+    from mlxconsole.store import RankView
+    from protos.control_pb2 import RankStatus
+
+GLYPHS = {"READY": "*", "DOWN": "x", "FAILED": "!", "DRAINING": "~", "UNKNOWN": "?"}
+TONES = {"READY": "good", "DOWN": "bad", "FAILED": "bad", "UNKNOWN": "dim"}
+
+Cell = Callable[["RankView", float], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; the lower its ``need``, the narrower the screen that still shows it."""
+
+    title: str
+    width: int
+    need: int
+    cell: Cell
+    left: bool = False
+
+
+def fit(width: int) -> tuple[Column, ...]:
+    """The most needed columns that ``width`` has room for, in reading order."""
+    room, chosen = width - MARK_WIDTH, set[str]()
+    for column in sorted(COLUMNS, key=lambda c: c.need):
+        room -= column.width + 1
+        if room < 0:
+            break
+        chosen.add(column.title)
+    return tuple(column for column in COLUMNS if column.title in chosen)
+
+
+def titles(columns: tuple[Column, ...]) -> str:
+    """The line above the rows."""
+    return " " * MARK_WIDTH + " ".join(_align(c, c.title) for c in columns)
+
+
+def row(view: RankView, columns: tuple[Column, ...], now_s: float) -> tuple[str, str, str]:
+    """A rank's line in three parts: before the state, the state, after it.
+
+    What a rank without a worker would show after its state gives way to the cause.
+    """
+    position = [c.title for c in columns].index("STATE")
+    before = " ".join(_align(c, c.cell(view, now_s)) for c in columns[:position])
+    state = _align(columns[position], state_cell(view, now_s))
+    cause = note(view)
+    if cause:
+        return before, state, cause
+    after = " ".join(_align(c, c.cell(view, now_s)) for c in columns[position + 1 :])
+    return before, state, after
+
+
+def tone(view: RankView) -> str:
+    """How the state is coloured: good, busy, bad or dim. The word says the same."""
+    return "dim" if view.contact == "lost" else TONES.get(view.state, "busy")
+
+
+def note(view: RankView) -> str:
+    """Why the rank is not working, if we know; shown in place of its figures."""
+    status = view.status
+    if view.contact == "lost" and status is None:
+        return f"no contact: {view.reason}"
+    if status and view.contact == "live" and view.state in {"DOWN", "FAILED"}:
+        return status.exit_cause
+    return ""
+
+
+def state_cell(view: RankView, now_s: float) -> str:
+    """Glyph, word, and how far or since when."""
+    if view.contact == "lost" and view.status:
+        return f"? {view.state} {duration(now_s - view.seen_at_s)} ago"
+    text = f"{GLYPHS.get(view.state, 'o')} {view.state}"
+    progress = view.status.progress if view.status else None
+    if view.state == "LOADING" and progress and progress.layers_total:
+        return f"{text} {progress.layers_done}/{progress.layers_total}"
+    if view.state in {"DOWN", "FAILED"}:
+        return f"{text} {duration(now_s - view.state_since_s)}"
+    return text
+
+
+def _align(column: Column, text: str) -> str:
+    text = text if len(text) <= column.width else text[: column.width - 1] + "+"
+    return text.ljust(column.width) if column.left else text.rjust(column.width)
+
+
+def _layers(view: RankView, _now_s: float) -> str:
+    status = view.status
+    if status is None or status.layer_hi <= status.layer_lo:
+        return UNKNOWN
+    return f"{status.layer_lo}-{status.layer_hi - 1}"
+
+
+def _memory(key: str) -> Cell:
+    def cell(view: RankView, _now_s: float) -> str:
+        status = view.status
+        known = status is not None and status.HasField("memory") and status.worker_pid
+        return size(getattr(status.memory, key)) if known and status else UNKNOWN
+
+    return cell
+
+
+def _of_status(read: Callable[[RankStatus], object]) -> Cell:
+    def cell(view: RankView, _now_s: float) -> str:
+        return str(read(view.status) or UNKNOWN) if view.status else UNKNOWN
+
+    return cell
+
+
+def _rate(view: RankView, now_s: float) -> str:
+    return rate(view.tokens_out.per_second(now_s)) if view.contact == "live" else UNKNOWN
+
+
+def _uptime(view: RankView, now_s: float) -> str:
+    status = view.status
+    if status is None or not status.worker_pid:
+        return UNKNOWN
+    return duration(status.uptime_s + (now_s - view.seen_at_s if view.contact == "live" else 0))
+
+
+def _bubble(view: RankView, _now_s: float) -> str:
+    """Share of its life that the worker did not compute, in percent."""
+    status = view.status
+    if status is None or not status.counters.steps or not status.uptime_s:
+        return UNKNOWN
+    return f"{100 * max(0.0, 1 - status.counters.compute_s / status.uptime_s):.0f}"
+
+
+MARK_WIDTH = 1
+
+COLUMNS = (
+    Column("RANK", 4, 0, lambda view, _now_s: str(view.member.rank)),
+    Column("STATE", 16, 1, state_cell, left=True),
+    Column("LAYERS", 7, 3, _layers, left=True),
+    Column("HOST", 21, 10, lambda v, _now_s: f"{v.member.host}:{v.member.port}", left=True),
+    Column("ACTIVE", 6, 4, _memory("mlx_active_bytes")),
+    Column("WEIGHTS", 7, 6, _memory("weights_bytes")),
+    Column("KV", 5, 7, _memory("kv_bytes")),
+    Column("RSS", 5, 8, _memory("rss_bytes")),
+    Column("CACHE", 5, 13, _memory("mlx_cache_bytes")),
+    Column("PEAK", 5, 12, _memory("mlx_peak_bytes")),
+    Column("LIMIT", 5, 14, _memory("limit_bytes")),
+    Column("TOK/S", 5, 2, _rate),
+    Column("STEPS", 8, 15, _of_status(lambda s: s.counters.steps)),
+    Column("TOKENS IN", 9, 16, _of_status(lambda s: s.counters.tokens_in)),
+    Column("TOKENS OUT", 10, 17, _of_status(lambda s: s.counters.tokens_out)),
+    Column("IDLE%", 5, 18, _bubble),
+    Column("SEQ", 4, 11, _of_status(lambda s: s.sequences)),
+    Column("GEN", 4, 9, _of_status(lambda s: s.generation)),
+    Column("UP", 4, 5, _uptime),
+    Column("PID", 7, 19, _of_status(lambda s: s.worker_pid)),
+)
