@@ -1,0 +1,192 @@
+"""Ranks in memory: the real leader and followers over queues and shards that only add numbers.
+
+A shard's answer depends on every token that it was fed, in order, so a token that is lost, doubled
+or run on the wrong sequence changes the text.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from daemon.engine.follower import Follower
+from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Submit
+from daemon.engine.leader import Leader
+from daemon.engine.membership import Membership
+from daemon.engine.scheduler import Scheduler, SchedulerLimits
+from daemon.engine.sequences import Sequence, Update
+from daemon.messages import Hello, Plan, SamplingParams, Step, TokenOut
+from daemon.settings import LimitsPart
+
+VOCABULARY = 1000
+
+
+class AddingShard:
+    """Holds the tokens of each sequence; the last rank's answer is a hash of them."""
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.last = rank == world_size - 1
+        self.held: dict[int, list[int]] = {}
+        self.loads: list[tuple[int, int]] = []
+        self.fail_on: set[int] = set()
+
+    def assign(self, lo: int, hi: int) -> None:
+        """Load, or only forget the sequences."""
+        if not self.loads or self.loads[-1] != (lo, hi):
+            self.loads.append((lo, hi))
+        self.held = {}
+
+    def run(self, step: Step, hidden: Any) -> Any:
+        """Keep the tokens; pass on how many were seen so far, which every rank must agree on."""
+        for closed in step.closed:
+            self.held.pop(closed, None)
+        for opened in step.opened:
+            self.held[opened.sequence_id] = []
+        if any(row.sequence_id in self.fail_on for row in step.rows):
+            raise RuntimeError("out of memory")
+        answer: list[TokenOut] = []
+        counts: list[int] = []
+        for number, row in enumerate(step.rows):
+            tokens = self.held[row.sequence_id]
+            tokens += row.tokens
+            counts.append(len(tokens))
+            if hidden is not None:
+                assert hidden[number] == len(tokens)
+            if row.sample:
+                answer.append(TokenOut(row.sequence_id, hash(tuple(tokens)) % VOCABULARY))
+        return tuple(answer) if self.last else counts
+
+
+def expected(prompt: tuple[int, ...], count: int) -> list[int]:
+    """What an undisturbed run generates."""
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(hash(tuple(tokens)) % VOCABULARY)
+    return tokens[len(prompt) :]
+
+
+@dataclass
+class Notes:
+    """What the ranks reported."""
+
+    states: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    events: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def state(self, state: str, reason: str = "") -> None:
+        """Keep it."""
+        self.states.append((state, reason))
+
+    def event(self, kind: str, text: str) -> None:
+        """Keep it."""
+        self.events.append((kind, text))
+
+
+@dataclass
+class FakeRank:
+    """One rank's node, inbox and shard."""
+
+    node: Leader | Follower
+    inbox: deque[Event]
+    shard: AddingShard
+    notes: Notes
+
+
+class FakeCluster:
+    """Delivers messages one at a time, in an order that the test may choose."""
+
+    def __init__(self, world_size: int, *, chunk: int = 4, max_queue: int = 100) -> None:
+        self.world_size = world_size
+        self._chunk = chunk
+        self._max_queue = max_queue
+        self._boots = 0
+        self.updates: queue.SimpleQueue[Update] = queue.SimpleQueue()
+        self.texts: dict[str, list[int]] = {}
+        self.ends: dict[str, str | Exception] = {}
+        self.ranks: dict[int, FakeRank] = {}
+        for rank in range(world_size):
+            self.boot(rank)
+
+    @property
+    def leader(self) -> Leader:
+        """Rank 0's node."""
+        node = self.ranks[0].node
+        assert isinstance(node, Leader)
+        return node
+
+    def boot(self, rank: int) -> None:
+        """Start a rank's worker, for the first time or again."""
+        self._boots += 1
+        inbox: deque[Event] = deque()
+        shard, notes = AddingShard(rank, self.world_size), Notes()
+        hello = Hello(rank, f"boot-{self._boots}", "fingerprint", 1 << 30)
+        wire = _Wire(self, rank)
+        if rank == 0:
+            ranges = tuple((r, r + 1) for r in range(self.world_size))
+            membership = Membership(self.world_size, lambda hellos: Plan("fingerprint", ranges))
+            limits = SchedulerLimits(self.world_size, 8, self._max_queue, self._chunk)
+            scheduler = Scheduler(limits)
+            node = Leader(hello, membership, scheduler, shard, wire, notes, Meter(), LimitsPart())
+        else:
+            node = Follower(hello, self.world_size, shard, wire, notes, Meter())
+        self.ranks[rank] = FakeRank(node, inbox, shard, notes)
+        node.start()
+        for other in self.ranks:
+            if other != rank:
+                self.ranks[other].inbox.append(PeerChange(rank, up=True))
+                inbox.append(PeerChange(other, up=True))
+
+    def kill(self, rank: int) -> None:
+        """Lose a rank's worker with everything that it held and that was on its way to it."""
+        del self.ranks[rank]
+        for other in self.ranks.values():
+            other.inbox.append(PeerChange(rank, up=False, reason="killed"))
+
+    def submit(self, request_id: str, prompt: tuple[int, ...], count: int) -> Sequence:
+        """Ask for ``count`` tokens."""
+        sequence = Sequence(
+            request_id, prompt, count, frozenset(), SamplingParams(), self._listen, resumed=True
+        )
+        self.texts[request_id] = []
+        self.ranks[0].inbox.append(Submit(sequence))
+        return sequence
+
+    def settle(self, limit: int = 100_000) -> None:
+        """Deliver and step until nothing is left to do."""
+        for _ in range(limit):
+            if not self.step():
+                return
+        raise AssertionError("the cluster did not come to rest")
+
+    def step(self) -> bool:
+        """One event or one step of work for each rank; whether there was any."""
+        busy = False
+        for rank in list(self.ranks.values()):
+            if rank.inbox:
+                rank.node.handle(rank.inbox.popleft())
+                busy = True
+            busy = rank.node.advance() or busy
+        return busy
+
+    def deliver(self, source: int, dst: int, value: Any) -> None:
+        """Queue a message, unless the rank is away."""
+        if dst in self.ranks:
+            self.ranks[dst].inbox.append(Received(source, lambda: value))
+
+    def _listen(self, updates: list[Update]) -> None:
+        for update in updates:
+            self.texts[update.request_id] += [t.token for t in update.tokens]
+            if update.finish_reason or update.error:
+                assert update.request_id not in self.ends
+                self.ends[update.request_id] = update.error or update.finish_reason
+
+
+@dataclass
+class _Wire:
+    cluster: FakeCluster
+    rank: int
+
+    def send(self, dst: int, value: Any) -> None:
+        """Deliver in order."""
+        self.cluster.deliver(self.rank, dst, value)

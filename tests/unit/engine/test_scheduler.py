@@ -1,0 +1,176 @@
+"""The scheduler alone: who runs when."""
+
+from __future__ import annotations
+
+from daemon.engine.scheduler import Scheduler, SchedulerLimits
+from daemon.engine.sequences import Sequence
+from daemon.messages import SamplingParams, Step, StepResult, TokenOut
+
+
+def sequence(request_id: str, length: int = 3, count: int = 100) -> Sequence:
+    """A request with a prompt of ``length`` tokens."""
+    prompt = tuple(range(length))
+    return Sequence(request_id, prompt, count, frozenset({999}), SamplingParams(), lambda _: None)
+
+
+def scheduler(depth: int = 2, chunk: int = 4, places: int = 8) -> Scheduler:
+    """Bounds small enough to read."""
+    return Scheduler(SchedulerLimits(depth, places, 10, chunk))
+
+
+def answer(step: Step, token: int = 7) -> StepResult:
+    """What the ranks say to a step: the same token for each row that samples."""
+    tokens = tuple(TokenOut(row.sequence_id, token) for row in step.rows if row.sample)
+    return StepResult(step.epoch, step.number, tokens)
+
+
+def must(step: Step | None) -> Step:
+    """The step, which there has to be."""
+    assert step is not None
+    return step
+
+
+def run_until_decoding(it: Scheduler) -> None:
+    """Run every prompt to its first token."""
+    while step := it.schedule(1):
+        it.commit(answer(step))
+        if all(row.sample and len(row.tokens) == 1 for row in step.rows) and not it.queue_depth:
+            members = {row.sequence_id for row in step.rows}
+            if len(members) * 2 >= it.running:
+                return
+
+
+def test_prompt_runs_in_chunks_and_its_last_token_alone() -> None:
+    """As mlx-lm splits it: the same chunks give the same bits."""
+    it = scheduler(chunk=4)
+    it.submit(sequence("a", length=10))
+    rows = []
+    for _ in range(4):
+        step = must(it.schedule(1))
+        rows += step.rows
+        it.commit(answer(step))
+    assert [(row.tokens, row.sample) for row in rows] == [
+        ((0, 1, 2, 3), False),
+        ((4, 5, 6, 7), False),
+        ((8,), False),
+        ((9,), True),
+    ]
+
+
+def test_chunks_of_one_prompt_follow_each_other_into_the_pipeline() -> None:
+    """Every stage works on a long prompt at the same time."""
+    it = scheduler(depth=2, chunk=4)
+    it.submit(sequence("a", length=20))
+    assert it.schedule(1)
+    assert it.schedule(1)
+    assert it.schedule(1) is None
+    assert it.in_flight == 2
+
+
+def test_running_streams_go_on_beside_a_long_prompt() -> None:
+    """Issue 1908 of exo: a new prompt stalls everyone's streams. Not here: they take turns."""
+    it = scheduler(depth=1, chunk=4)
+    it.submit(sequence("stream", length=1))
+    it.commit(answer(must(it.schedule(1))))
+    it.submit(sequence("long", length=41))
+    kinds: list[bool] = []
+    for _ in range(16):
+        step = must(it.schedule(1))
+        kinds.append(step.rows[0].sequence_id == 1)
+        it.commit(answer(step))
+    assert sum(kinds) == 8
+
+
+def test_short_prompt_does_not_wait_for_a_long_one() -> None:
+    """Prompts take turns chunk by chunk."""
+    it = scheduler(depth=1, chunk=4)
+    it.submit(sequence("long", length=400))
+    it.submit(sequence("short", length=2, count=1))
+    for _ in range(8):
+        news = it.commit(answer(must(it.schedule(1))))
+        if any(s.request_id == "short" for s, _ in news):
+            return
+    raise AssertionError("the short prompt still waits after 8 steps")
+
+
+def test_as_many_groups_as_stages() -> None:
+    """Two groups keep two stages busy."""
+    it = scheduler(depth=2)
+    for name in "abcd":
+        it.submit(sequence(name, length=1))
+    run_until_decoding(it)
+    while it.in_flight == 0 and (first := it.schedule(1)):
+        second = must(it.schedule(1))
+        ids = [{row.sequence_id for row in step.rows} for step in (first, second)]
+        assert not ids[0] & ids[1]
+        assert sum(map(len, ids)) == 4 or len(ids[0] | ids[1]) >= 2
+        it.commit(answer(first))
+        it.commit(answer(second))
+        if [len(i) for i in ids] == [2, 2]:
+            return
+    raise AssertionError("the groups never became equal")
+
+
+def test_groups_are_balanced_when_streams_end() -> None:
+    """An empty group leaves a stage idle."""
+    it = scheduler(depth=2)
+    streams = [sequence(name, length=1) for name in "abcd"]
+    for stream in streams:
+        it.submit(stream)
+    for _ in range(12):
+        it.commit(answer(must(it.schedule(1))))
+    group = next(s.group for s in streams)
+    for stream in [s for s in streams if s.group == group]:
+        it.cancel(stream)
+    for _ in range(6):
+        it.commit(answer(must(it.schedule(1))))
+    assert sorted(s.group or 0 for s in streams if s.group is not None)[-1] == 1
+    left = [s for s in streams if s.generated and s.sequence_id]
+    assert len({s.group for s in left if s.group != group} | {group}) == 2
+
+
+def test_stop_token_ends_and_is_not_given_out() -> None:
+    """Clients see `stop` and no end-of-turn marker."""
+    it = scheduler()
+    it.submit(sequence("a", length=1))
+    [(_, update)] = it.commit(answer(must(it.schedule(1)), token=999))
+    assert (update.tokens, update.finish_reason) == ((), "stop")
+
+
+def test_places_are_bounded_and_taken_in_order() -> None:
+    """First come, first served."""
+    it = scheduler(places=1, depth=1)
+    first, second = sequence("a", length=1, count=1), sequence("b", length=1, count=1)
+    it.submit(first)
+    it.submit(second)
+    it.commit(answer(must(it.schedule(1))))
+    assert it.queue_depth == 1
+    it.commit(answer(must(it.schedule(1))))
+    assert (first.generated, second.generated) == ([7], [7])
+
+
+def test_rewind_runs_everything_again() -> None:
+    """After a loss the tokens are enough to rebuild what the stages held."""
+    it = scheduler(depth=2)
+    it.submit(sequence("a", length=3))
+    for _ in range(4):
+        it.commit(answer(must(it.schedule(1))))
+    it.schedule(1)
+    it.rewind()
+    step = must(it.schedule(2))
+    assert step.opened[0].generated == 3
+    assert step.rows[0].tokens == (0, 1, 2, 7)
+    assert step.epoch == 2
+
+
+def test_closings_travel_even_when_nothing_else_does() -> None:
+    """Memory of the last stream must be freed without waiting for the next one."""
+    it = scheduler()
+    stream = sequence("a", length=1)
+    it.submit(stream)
+    it.commit(answer(must(it.schedule(1))))
+    it.cancel(stream)
+    step = must(it.schedule(1))
+    assert (step.closed, step.rows) == ((1,), ())
+    it.commit(answer(step))
+    assert it.schedule(1) is None
