@@ -1,7 +1,7 @@
 """What the console knows: the latest status of every rank, rates, the merged log, events.
 
-Pure: no textual, no grpc, no clock but for notes. Written by `apply` and read by the views, both in
-the app's event loop.
+Pure: no textual, no grpc, the clock comes from outside. Written by `apply` and read by the views,
+both in the app's event loop.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from mlxconsole.snapshot import state_name
 from mlxconsole.source.base import ContactLost, FrameArrived
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlxconsole.cluster import Cluster, Member
     from mlxconsole.source.base import Update
     from protos.control_pb2 import RankStatus, WatchFrame
@@ -64,8 +66,10 @@ class EventEntry:
 class Store:
     """The picture of one cluster that all views share."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
         self.cluster = cluster
+        self.clock = clock
+        """Monotonic seconds, in which updates are dated; pictures freeze it."""
         self.ranks = {member.rank: RankView(member) for member in cluster.members}
         self.log = LogRing()
         self.events: deque[EventEntry] = deque(maxlen=EVENTS)

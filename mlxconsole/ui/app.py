@@ -26,6 +26,7 @@ class ConsoleApp(App[None]):
     """The whole console on one cluster."""
 
     TITLE = "mlxconsole"
+    CSS_PATH = "main_screen.tcss"  # Textual loads no CSS of a default screen
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, source: Source, store: Store | None = None) -> None:

@@ -5,7 +5,6 @@ Pure text from the store; the widget shows it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from textual.widgets import Static
@@ -51,7 +50,7 @@ class Header(Static):
 
     def paint(self) -> None:
         """Repaint if the text changed."""
-        text = header_text(self._store, time.monotonic(), max(self.size.width - 2, 1))
+        text = header_text(self._store, self._store.clock(), max(self.size.width - 2, 1))
         if text != self._text:
             self._text = text
             self.update(text)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 class MainScreen(Screen[None]):
     """Everything on one page."""
 
-    CSS_PATH = "main_screen.tcss"
     AUTO_FOCUS = "#ranks"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?", id="help.open"),

@@ -6,7 +6,6 @@ cell (docs/decisions/0502). Runs in the app's event loop.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -60,7 +59,7 @@ class RankTable(ScrollView, can_focus=True):
 
     def paint(self) -> None:
         """Take the store's present picture; repaint only if a character of it changed."""
-        columns, now_s = rank_columns.fit(self.size.width), time.monotonic()
+        columns, now_s = rank_columns.fit(self.size.width), self._store.clock()
         rows = tuple(
             (view.member.rank, *rank_columns.row(view, columns, now_s), rank_columns.tone(view))
             for view in self._store.ranks.values()
