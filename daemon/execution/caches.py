@@ -1,0 +1,28 @@
+"""Reads what mlx-lm's caches have in common: their kind and their size. Engine thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daemon.execution.skeleton import arrays_in
+
+# Attributes that decide which mask a cache makes.
+KIND_ATTRIBUTES = ("max_size", "keep", "chunk_size", "window_size", "bits", "group_size")
+
+
+def cache_kind(cache: Any) -> Any:
+    """A value that is equal for caches which give the same masks and positions."""
+    if cache is None:
+        return None
+    name = type(cache).__name__
+    if hasattr(cache, "caches"):
+        return (name, *(cache_kind(part) for part in cache.caches))
+    known = vars(cache)
+    return (name, *((key, known[key]) for key in KIND_ATTRIBUTES if key in known))
+
+
+def cache_bytes(cache: Any) -> int:
+    """Bytes that a cache holds, unused room included."""
+    if cache is None:
+        return 0
+    return sum(array.nbytes for array in arrays_in(cache.state))

@@ -1,0 +1,126 @@
+"""Describes a model before anybody loads it: sizes, legal cuts, limits. Engine thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+
+from daemon.execution.caches import cache_bytes
+from daemon.execution.skeleton import Skeleton, open_skeleton, parameter_bytes
+from daemon.execution.stage import Stage
+from daemon.execution.trace import PROBE_SHAPE, LayerTrace, trace
+from daemon.execution.weight_files import fingerprint, read_config, read_weight_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTEXT_KEYS = ("max_position_embeddings", "max_sequence_length", "seq_length", "n_positions")
+DEFAULT_CONTEXT = 4096
+KV_STEP = 256
+"""Tokens by which mlx-lm grows a cache."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What placement, engine and console know of a model."""
+
+    path: Path
+    model_type: str
+    fingerprint: str
+    """Of config and weights; equal on all ranks that hold the same model."""
+    n_layers: int
+    legal_cuts: tuple[int, ...]
+    """c: layers before c and from c on may live on different ranks."""
+    why: tuple[str, ...]
+    """What forbids the other cuts."""
+    layer_bytes: tuple[int, ...]
+    """Weights of each layer."""
+    embed_bytes: int
+    """Weights that only the first stage has besides its layers."""
+    head_bytes: int
+    """Weights that only the last stage has besides its layers; a tied embedding counts."""
+    shared_bytes: int
+    """Weights outside the layers that every stage has when there are several."""
+    whole_bytes: int
+    """All weights: what a single stage holds."""
+    kv_token_bytes: tuple[int, ...]
+    """Per layer the cache bytes of one token of context; recurrent layers have 0."""
+    max_context: int
+    vocab_size: int
+
+
+def inspect(path: Path) -> ModelCard:
+    """The card of the model in ``path``; reads headers, no weights.
+
+    Raises:
+        ModelError: files missing or damaged, an unknown architecture, weights that don't fit.
+    """
+    config = read_config(path)
+    files = read_weight_files(path)
+    skeleton = open_skeleton(path)
+    traced = trace(skeleton)
+    whole = parameter_bytes(skeleton.model)
+    layers = tuple(parameter_bytes(layer) for layer in skeleton.layers)
+    first, shared, last = _outside_bytes(path, traced, layers)
+    return ModelCard(
+        path=path,
+        model_type=config["model_type"],
+        fingerprint=fingerprint(config, files),
+        n_layers=traced.n_layers,
+        legal_cuts=traced.legal_cuts,
+        why=traced.why,
+        layer_bytes=layers,
+        embed_bytes=first - shared,
+        head_bytes=last - shared,
+        shared_bytes=shared,
+        whole_bytes=whole,
+        kv_token_bytes=_kv_token_bytes(skeleton, traced),
+        max_context=_first_number(config, CONTEXT_KEYS) or DEFAULT_CONTEXT,
+        vocab_size=_first_number(config, ("vocab_size",)) or 0,
+    )
+
+
+def _outside_bytes(path: Path, traced: LayerTrace, layers: tuple[int, ...]) -> tuple[int, int, int]:
+    """Bytes besides the layers of a first, a middle and a last stage, by really cutting one."""
+    cuts = traced.legal_cuts
+    if not cuts:
+        return 0, 0, 0
+
+    def outside(lo: int, hi: int) -> int:
+        return Stage(open_skeleton(path), lo, hi, traced).weight_bytes - sum(layers[lo:hi])
+
+    first, last = outside(0, cuts[0]), outside(cuts[-1], len(layers))
+    middle = outside(cuts[0], cuts[-1]) if len(cuts) > 1 else 0
+    return first, min(middle, first, last), last
+
+
+def _kv_token_bytes(skeleton: Skeleton, traced: LayerTrace) -> tuple[int, ...]:
+    """From the caches after a lazy forward of one token: shapes are known, nothing is computed."""
+    caches = skeleton.make_caches()
+    skeleton.model(mx.zeros((1, PROBE_SHAPE[1]), mx.int32), cache=caches)
+    sizes = [0] * traced.n_layers
+    for cache, owner in zip(caches, traced.cache_owner, strict=True):
+        if owner >= 0:
+            sizes[owner] += _token_bytes(cache)
+    return tuple(sizes)
+
+
+def _token_bytes(cache: Any) -> int:
+    if hasattr(cache, "caches"):
+        return sum(_token_bytes(part) for part in cache.caches)
+    keys = getattr(cache, "keys", None)
+    if keys is None or not hasattr(keys, "shape"):
+        return 0
+    return cache_bytes(cache) // keys.shape[2]
+
+
+def _first_number(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+    """The first of ``keys`` that holds a whole number, at the top or in the text part."""
+    for part in (config, config.get("text_config"), config.get("llm_config")):
+        if isinstance(part, dict):
+            for key in keys:
+                if isinstance(part.get(key), int):
+                    return part[key]
+    return None

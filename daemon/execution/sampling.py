@@ -1,0 +1,127 @@
+"""Chooses the next token of one sequence as mlx-lm does, with keys of its own chain.
+
+The seed and the prompt alone decide: not what else runs, the number of ranks, or a recovery.
+Engine thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from daemon.execution.light_import import mlx_lm
+from daemon.messages import TokenOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from daemon.messages import OpenSequence, SamplingParams
+
+WHOLE_HISTORY = 1 << 30
+"""Context size for mlx-lm's penalties: all tokens count."""
+
+
+class Sampler:
+    """The sampling state of one sequence on the last rank."""
+
+    def __init__(self, opened: OpenSequence) -> None:
+        self._id = opened.sequence_id
+        self._prompt_length = opened.prompt_length
+        self._params = params = opened.sampling
+        self._uses_keys = params.temperature > 0
+        self._filters = _filters(params)
+        self._bias, self._prompt_penalties, self._answer_penalties = _penalties(params)
+        self._key = mx.random.key(params.seed)
+        if self._uses_keys:
+            for _ in range(opened.generated):
+                self._next_key()
+
+    def choose(self, logits: mx.array, history: Sequence[int]) -> TokenOut:
+        """The token that follows ``history``.
+
+        Args:
+            logits: (1, vocabulary), after the last token of the history.
+            history: ids of the prompt and of the answer so far.
+        """
+        logits = self._penalised(logits, history)
+        logprobs = logits - mx.logsumexp(logits, keepdims=True)
+        token = int(self._pick(logprobs).item())
+        if not self._params.logprobs:
+            return TokenOut(self._id, token)
+        return self._with_logprobs(token, logits)
+
+    def _pick(self, logprobs: mx.array) -> mx.array:
+        if not self._uses_keys:
+            return mx.argmax(logprobs, axis=-1)
+        for keep in self._filters:
+            logprobs = keep(logprobs)
+        scaled = logprobs * (1.0 / self._params.temperature)
+        return mx.random.categorical(scaled, key=self._next_key())
+
+    def _next_key(self) -> mx.array:
+        self._key, key = mx.random.split(self._key)
+        # Evaluated, or the chain would grow by one lazy link per token.
+        mx.eval(self._key, key)
+        return key
+
+    def _penalised(self, logits: mx.array, history: Sequence[int]) -> mx.array:
+        if self._bias:
+            logits = self._bias(None, logits)
+        if self._prompt_penalties:
+            logits = self._prompt_penalties(mx.array(list(history)), logits)
+        answer = history[self._prompt_length :]
+        if answer:
+            tokens = mx.array(list(answer))
+            for penalise in self._answer_penalties:
+                logits = penalise(tokens, logits)
+        return logits
+
+    def _with_logprobs(self, token: int, logits: mx.array) -> TokenOut:
+        wide = logits[0].astype(mx.float32)
+        logprobs = wide - mx.logsumexp(wide)
+        count = min(self._params.top_logprobs, logprobs.size)
+        top: tuple[tuple[int, float], ...] = ()
+        if count:
+            best = np.array(mx.argsort(-logprobs)[:count])
+            pairs = zip(best.tolist(), np.array(logprobs)[best].tolist(), strict=True)
+            top = tuple((int(index), float(value)) for index, value in pairs)
+        return TokenOut(self._id, token, float(np.array(logprobs[token])), top)
+
+
+def _filters(params: SamplingParams) -> list[Callable[[mx.array], mx.array]]:
+    """In the order of mlx-lm's `make_sampler`; off where they would do nothing."""
+    chosen: list[Callable[[mx.array], mx.array]] = []
+    use = mlx_lm().sample_utils
+    if 0 < params.top_p < 1:
+        chosen.append(lambda logprobs: use.apply_top_p(logprobs, params.top_p))
+    if params.min_p > 0:
+        chosen.append(lambda logprobs: use.apply_min_p(logprobs, params.min_p))
+    if params.top_k > 0:
+        # mlx-lm refuses a k that keeps everything.
+        chosen.append(
+            lambda logprobs: (
+                use.apply_top_k(logprobs, params.top_k)
+                if params.top_k < logprobs.shape[-1]
+                else logprobs
+            )
+        )
+    return chosen
+
+
+def _penalties(params: SamplingParams) -> tuple[Any, Any, list[Any]]:
+    """mlx-lm's bias, its repetition penalty, and the penalties that count the answer only."""
+    use = mlx_lm().sample_utils
+    bias = use.make_logits_processors(dict(params.logit_bias))[0] if params.logit_bias else None
+    repetition = (
+        use.make_repetition_penalty(params.repetition_penalty, WHOLE_HISTORY)
+        if params.repetition_penalty != 1.0
+        else None
+    )
+    answer: list[Any] = []
+    if params.presence_penalty:
+        answer.append(use.make_presence_penalty(params.presence_penalty, WHOLE_HISTORY))
+    if params.frequency_penalty:
+        answer.append(use.make_frequency_penalty(params.frequency_penalty, WHOLE_HISTORY))
+    return bias, repetition, answer
