@@ -3,6 +3,7 @@
     ClusterError
     |-- SettingsError            a flag, variable or cluster.toml key is wrong
     |-- PortInUse                somebody else listens where we must
+    |-- StartFailed              a cluster can't be started or did not become ready
     |-- ModelError               the model can't be found, read, or cut as asked
     |   `-- PlacementError       it does not fit
     |-- CommError                between ranks: see daemon/comm
@@ -36,6 +37,10 @@ class SettingsError(ClusterError):
 
 class PortInUse(ClusterError):
     """A port that must be ours is taken; the text names the port and its holder."""
+
+
+class StartFailed(ClusterError):
+    """A local cluster can't be started, or did not become ready; the text says why."""
 
 
 class ModelError(ClusterError):
