@@ -1,1 +1,1 @@
-"""Protocol definitions and their generated stubs (`just protos` makes them again)."""
+"""Protocol definitions and their generated stubs (`make protos` makes them again)."""
