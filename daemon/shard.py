@@ -6,13 +6,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from daemon.execution import StageExecutor, load_stage
+from daemon.execution.executor import StageExecutor
+from daemon.execution.loading import load_stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.engine.interfaces import Report
-    from daemon.execution import LoadProgress
+    from daemon.execution.loading import LoadProgress
     from daemon.messages import Step
 
 log = logging.getLogger(__name__)

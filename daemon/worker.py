@@ -34,7 +34,7 @@ from daemon.telemetry.sampler import Sampler
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.execution import ModelCard
+    from daemon.execution.card import ModelCard
     from daemon.shard import LoadedShard
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,6 @@ class Worker:
         Raises:
             ClusterError: this rank can't take part, and a restart would not help.
         """
-        # Only now: reading mlx takes a while, and the links should be up by then.
         self._communicator.start()
         self._sampler.start()
         try:
@@ -79,7 +78,10 @@ class Worker:
             self._communicator.close()
 
     def _make_node(self) -> Leader | Follower:
-        from daemon.execution import inspect, memory, model_path  # noqa: PLC0415
+        # Not before the links are up: reading mlx's libraries takes a while.
+        from daemon.execution.card import inspect  # noqa: PLC0415
+        from daemon.execution.memory import memory  # noqa: PLC0415
+        from daemon.execution.source import model_path  # noqa: PLC0415
         from daemon.shard import LoadedShard  # noqa: PLC0415
 
         path = model_path(self._settings.cluster.model)
@@ -104,7 +106,7 @@ class Worker:
         return leader
 
     def _make_leader(self, hello: Hello, card: ModelCard, shard: LoadedShard) -> Leader:
-        from daemon.execution import place  # noqa: PLC0415
+        from daemon.execution.placement import place  # noqa: PLC0415
 
         def plan(hellos: Mapping[int, Hello]) -> Plan:
             memory_limits = [hellos[r].memory_limit_bytes for r in sorted(hellos)]
@@ -143,7 +145,7 @@ class Worker:
         """Runs on the sampler's thread; reads attributes only."""
         sample: dict[str, Any] = {"counters": asdict(self._meter)}
         if self._shard is not None:
-            from daemon.execution import memory  # noqa: PLC0415
+            from daemon.execution.memory import memory  # noqa: PLC0415
 
             sample["memory"] = {
                 **memory(),
