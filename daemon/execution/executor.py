@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 from mlx.utils import tree_map
 
-from daemon.errors import InvalidRequest, StepFailed
+from daemon.errors import StepFailed
 from daemon.execution.passes import Pass, passes_of
 from daemon.execution.sampling import Sampler
 from daemon.execution.skeleton import arrays_in
@@ -88,8 +88,6 @@ class StageExecutor:
         except Exception as error:
             for row in step.rows:
                 self._live.pop(row.sequence_id, None)
-            if isinstance(error, InvalidRequest):
-                raise
             raise StepFailed(f"step {step.number}: {error}") from error
         self._steps += 1
         if self._steps % STEPS_PER_CLEARING == 0:

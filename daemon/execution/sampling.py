@@ -47,7 +47,7 @@ class Sampler:
         """
         logits = self._penalised(logits, history)
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
-        token = int(self._pick(logprobs).item())
+        token = int(np.array(self._pick(logprobs))[0])
         if not self._params.logprobs:
             return TokenOut(self._id, token)
         return self._with_logprobs(token, logits)
