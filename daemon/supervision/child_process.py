@@ -1,0 +1,177 @@
+"""One running child: starting it, hearing it, signalling its group, noticing its end.
+
+Owns the process and its pipes, from the supervisor's event loop. Knows no policy and no state:
+what lines mean and what an end leads to is decided by `child.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_OUTPUT_LINE = 8 * 1024
+MAX_REPORT_LINE = 1024 * 1024
+_DRAIN_S = 0.5  # for output after the end; the group is dead by then, so it normally takes none
+
+LineTaker = Callable[[bytes], None]
+
+
+class LineSplitter(asyncio.Protocol):
+    """Cuts what a pipe brings into lines; a longer line than ``max_bytes`` loses its rest."""
+
+    def __init__(self, take: LineTaker, max_bytes: int, separator: bytes) -> None:
+        self._take = take
+        self._max_bytes = max_bytes
+        self._separator = re.compile(separator)
+        self._begun = b""
+        self._skipping = False
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on the lines that are complete."""
+        *lines, self._begun = self._separator.split(self._begun + data)
+        for line in lines:
+            self._finish(line)
+        if len(self._begun) > self._max_bytes:
+            self._finish(self._begun)
+            self._begun, self._skipping = b"", True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on what has no end."""
+        del exc
+        self._finish(self._begun)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _finish(self, line: bytes) -> None:
+        if line.strip() and not self._skipping:
+            self._take(line[: self._max_bytes])
+        self._skipping = False
+
+
+class ChildProcess:
+    """A process in a session and group of its own, and the pipes to it.
+
+    Its own session, so that Ctrl-C at the terminal reaches the supervisor alone, which then ends
+    the children in order; its own group, so that nothing the child started outlives it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], report: IO[bytes], life_fd: int) -> None:
+        self._process = process
+        self._report = report
+        self._life_fd = life_fd
+
+    @property
+    def pid(self) -> int:
+        """Process id, and the id of its group."""
+        return self._process.pid
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the child and everything that it started; no harm if all are gone."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def follow(
+        self,
+        on_report: LineTaker,
+        on_output: Callable[[str, bytes], None],
+    ) -> int:
+        """Pass on its lines until it has ended; the return code (negative: a signal).
+
+        A child that still runs when this is cancelled is killed.
+        """
+        process = self._process
+        stdout, stderr = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)
+        transports: list[asyncio.ReadTransport] = []
+        splitters: list[LineSplitter] = []
+        sources: tuple[tuple[IO[bytes], LineTaker, int, bytes], ...] = (
+            (self._report, on_report, MAX_REPORT_LINE, b"\n"),
+            (stdout, lambda line: on_output("stdout", line), MAX_OUTPUT_LINE, b"[\r\n]"),
+            (stderr, lambda line: on_output("stderr", line), MAX_OUTPUT_LINE, b"[\r\n]"),
+        )
+        try:
+            for pipe, take, limit, separator in sources:
+                transport, splitter = await _read_lines(pipe, take, limit, separator)
+                transports.append(transport)
+                splitters.append(splitter)
+            return_code = await _ended(process)
+            self.signal_group(signal.SIGKILL)
+            await asyncio.wait([splitter.closed for splitter in splitters], timeout=_DRAIN_S)
+            return return_code
+        finally:
+            if process.returncode is None:
+                self.signal_group(signal.SIGKILL)
+            for transport in transports:
+                transport.close()
+            os.close(self._life_fd)
+
+
+def spawn(
+    command_for: Callable[[int, int], list[str]], environment: Mapping[str, str]
+) -> ChildProcess:
+    """Start a child.
+
+    Args:
+        command_for: the arguments, given the child's ends of report pipe and lifeline.
+        environment: all of the child's environment.
+
+    Raises:
+        OSError: no such program, or no file descriptor, memory or process left.
+    """
+    fds: list[int] = []
+    try:
+        fds += os.pipe()
+        fds += os.pipe()
+        report_read, report_write, life_read, life_write = fds
+        process = subprocess.Popen(
+            command_for(report_write, life_read),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(report_write, life_read),
+            env=dict(environment),
+            start_new_session=True,
+        )
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    os.close(report_write)
+    os.close(life_read)
+    return ChildProcess(process, os.fdopen(report_read, "rb", 0), life_write)
+
+
+async def _read_lines(
+    pipe: IO[bytes], take: LineTaker, max_bytes: int, separator: bytes
+) -> tuple[asyncio.ReadTransport, LineSplitter]:
+    return await asyncio.get_running_loop().connect_read_pipe(
+        lambda: LineSplitter(take, max_bytes, separator), pipe
+    )
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end on a thread of its own, which notices at once on every system."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def wait() -> None:
+        return_code = process.wait()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, return_code)
+
+    def settle(return_code: int) -> None:
+        if not ended.done():
+            ended.set_result(return_code)
+
+    threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
+    return await ended

@@ -1,0 +1,167 @@
+"""The Control service of control.proto: words of the protocol to calls on the supervisor.
+
+Owns no state. Runs on the supervisor's event loop; an error of ours becomes its gRPC status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+import grpc.aio
+
+from daemon import __version__, ports
+from daemon.errors import ClusterError, grpc_code
+from protos import control_pb2, control_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from daemon.settings import Settings
+    from daemon.supervision.history import History
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+log = logging.getLogger(__name__)
+
+FRAME_INTERVAL_S = 0.25
+_MAX_CALLS = 256
+_MAX_REQUEST_BYTES = 64 * 1024
+
+SERVER_OPTIONS: list[tuple[str, int]] = [
+    # Two supervisors must not share a port in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+    # A reader whose machine is gone frees its stream within seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+
+class Supervised(Protocol):
+    """What the service needs of a supervisor."""
+
+    history: History
+    closing: asyncio.Event
+    """Set when the last frames are to be sent."""
+
+    def status(self) -> control_pb2.RankStatus:
+        """The rank, now."""
+        ...
+
+    def restart(self, generation: int, drain_timeout_s: float, reason: str) -> int:
+        """Begin a restart; the generation to come. Raises StaleGeneration, NotReady."""
+        ...
+
+    def shutdown(self, grace_s: float, reason: str) -> None:
+        """Begin to end."""
+        ...
+
+
+class ControlService(control_pb2_grpc.ControlServicer):
+    """Answers the calls of consoles and commands."""
+
+    def __init__(self, supervised: Supervised, settings: Settings) -> None:
+        self._supervised = supervised
+        self._settings = settings
+
+    async def GetStatus(  # noqa: N802  named by control.proto
+        self, request: control_pb2.GetStatusRequest, context: Context
+    ) -> control_pb2.RankStatus:
+        """This rank, now."""
+        del request, context
+        return self._supervised.status()
+
+    async def GetCluster(  # noqa: N802  named by control.proto
+        self, request: control_pb2.GetClusterRequest, context: Context
+    ) -> control_pb2.ClusterInfo:
+        """The members that the settings name."""
+        del request, context
+        return cluster_info(self._settings)
+
+    async def Watch(  # noqa: N802  named by control.proto
+        self, request: control_pb2.WatchRequest, context: Context
+    ) -> AsyncIterator[control_pb2.WatchFrame]:
+        """Frames until the reader goes or the supervisor ends; see control.proto."""
+        del context
+        closing = self._supervised.closing
+        with self._supervised.history.subscribe(request.history_lines) as subscription:
+            last = False
+            while not last:
+                last = closing.is_set()
+                frame = subscription.take()
+                frame.status.CopyFrom(self._supervised.status())
+                yield frame
+                if not subscription.waiting and not last:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(closing.wait(), FRAME_INTERVAL_S)
+
+    async def Restart(  # noqa: N802  named by control.proto
+        self, request: control_pb2.RestartRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """Stop the worker and start it again."""
+        reason = request.reason or "no reason given"
+        try:
+            generation = self._supervised.restart(
+                request.generation,
+                max(0.0, request.drain_timeout_s),
+                f"restarted by {context.peer()}: {reason}",
+            )
+        except ClusterError as error:
+            return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+        return control_pb2.ActionReply(
+            message=f"restarting the worker: generation {generation} follows",
+            generation=generation,
+        )
+
+    async def Shutdown(  # noqa: N802  named by control.proto
+        self, request: control_pb2.ShutdownRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """End this rank."""
+        self._supervised.shutdown(max(0.0, request.grace_s), f"shut down by {context.peer()}")
+        return control_pb2.ActionReply(
+            message="shutting down", generation=self._supervised.status().generation
+        )
+
+
+def cluster_info(settings: Settings) -> control_pb2.ClusterInfo:
+    """The cluster as ``settings`` describe it."""
+    return control_pb2.ClusterInfo(
+        name=settings.cluster.name,
+        model=settings.cluster.model,
+        api_url=settings.api_url,
+        version=__version__,
+        members=[
+            control_pb2.Member(
+                rank=rank, host=part.host, port=part.port, control_port=part.control_port
+            )
+            for rank, part in enumerate(settings.ranks)
+        ],
+    )
+
+
+async def serve(service: ControlService, host: str, port: int, purpose: str) -> grpc.aio.Server:
+    """Start a control server.
+
+    Raises:
+        PortInUse: names the port and its holder.
+        SettingsError: the host is no address of this machine.
+    """
+    ports.check_free(host, port, purpose)
+    server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+    control_pb2_grpc.add_ControlServicer_to_server(service, server)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ports.port_in_use(host, port, purpose) from error
+    if not bound:
+        raise ports.port_in_use(host, port, purpose)
+    await server.start()
+    return server
