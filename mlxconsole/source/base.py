@@ -54,6 +54,6 @@ class Source(Protocol):
 
         Raises:
             StaleGeneration: the rank has been restarted since.
-            CommError: the rank can't be reached.
+            NotReady: the rank can't be reached.
         """
         ...

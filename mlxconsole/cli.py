@@ -1,0 +1,118 @@
+"""The `mlxconsole` command: reads flags, runs one command, turns errors into one line.
+
+The only place that exits. Heavy imports stay in the commands that need them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from daemon import __version__
+from daemon.errors import ClusterError
+from mlxconsole.commands.terminal_output import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+USAGE_ERROR = 2
+START_TIMEOUT_S = 600.0
+DOWN_TIMEOUT_S = 15.0
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line instead of a page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with what was wrong and where to read on."""
+        complain(f"{message}: see `{self.prog} --help`")
+        raise SystemExit(USAGE_ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; the exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        return command(given)(given)
+    except ClusterError as error:
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """The function that the flags ask for."""
+    if given.command == "up":
+        from mlxconsole.commands.up import up  # noqa: PLC0415 - each command loads its own
+
+        return up
+    if given.command in {"down", "restart"}:
+        from mlxconsole.commands import act  # noqa: PLC0415 - as above
+
+        return act.down if given.command == "down" else act.restart
+    if given.command == "status" or given.once:
+        from mlxconsole.commands import observe  # noqa: PLC0415 - as above
+
+        return observe.status if given.command == "status" else observe.once
+    from mlxconsole.commands.console import console  # noqa: PLC0415 - textual, 0.3 s
+
+    return console
+
+
+def parser() -> argparse.ArgumentParser:
+    """All flags."""
+    top = Parser(
+        prog="mlxconsole",
+        description="Run one language model over several ranks; without a command: the console.",
+    )
+    top.add_argument("--version", action="version", version=f"mlxconsole {__version__}")
+    top.add_argument("--once", action="store_true", help="print one picture and leave")
+    form = top.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="with --once: a versioned document")
+    form.add_argument("--plain", action="store_true", help="with --once: sentences (default)")
+    _add_target(top)
+    commands = top.add_subparsers(dest="command", metavar="up | down | status | restart")
+    _add_up(commands.add_parser("up", help="start a cluster on this machine"))
+    down = commands.add_parser("down", help="end the cluster")
+    down.add_argument("--timeout", type=float, default=DOWN_TIMEOUT_S, help=argparse.SUPPRESS)
+    _add_target(down)
+    _add_target(commands.add_parser("status", help="a table; exit code 0 when all is ready"))
+    restart = commands.add_parser("restart", help="restart one rank's worker")
+    restart.add_argument("rank", type=int, metavar="RANK")
+    restart.add_argument("--generation", type=int, help="refuse if the rank is in another one")
+    _add_target(restart)
+    return top
+
+
+def _add_up(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--ranks", type=int, help="how many (default: those of --config, else 2)")
+    up.add_argument("--model", help="demo (default), a folder, or a hub id")
+    up.add_argument("--port", type=int, help="of the OpenAI endpoint (default 8100)")
+    up.add_argument("--grpc-port", type=int, help="data port of rank 0 (default 50100)")
+    up.add_argument("--control-port", type=int, help="control port of rank 0 (default 50200)")
+    up.add_argument("--config", type=Path, metavar="FILE", help="a cluster.toml")
+    up.add_argument("--detach", action="store_true", help="return when ready; no console")
+    up.add_argument(
+        "--timeout",
+        type=float,
+        default=START_TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"give up if not ready by then (default {START_TIMEOUT_S:g})",
+    )
+    up.add_argument("--state-dir", type=Path, metavar="DIR", help="where this cluster lives")
+
+
+def _add_target(command_parser: argparse.ArgumentParser) -> None:
+    # SUPPRESS: a flag before the command must not be overwritten by the command's own default.
+    is_top = command_parser.prog == "mlxconsole"
+    default = None if is_top else argparse.SUPPRESS
+    where = command_parser.add_mutually_exclusive_group()
+    where.add_argument("--state-dir", type=Path, metavar="DIR", default=default)
+    where.add_argument("--connect", metavar="HOST:CONTROL_PORT", default=default)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

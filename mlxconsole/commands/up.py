@@ -1,0 +1,137 @@
+"""`up`: start a local cluster, then open the console or say how to use the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon import settings as cluster_settings
+from daemon.settings import local_ranks
+from mlxconsole.commands.target import state_dir
+from mlxconsole.commands.terminal_output import complain, say
+from mlxconsole.local.progress import Progress
+from mlxconsole.local.start import Start
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from daemon.settings import RankPart, Settings
+    from mlxconsole.cluster import Cluster
+
+DEFAULT_RANKS = 2
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MODELS_TIMEOUT_S = 5.0
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start; 0 when the cluster is ready, 128 + signal number when interrupted."""
+    settings = chosen_settings(arguments, os.environ)
+    state = state_dir(arguments)
+    start = Start(settings, state, Progress(sys.stderr), arguments.timeout)
+    cluster, interrupted_by = asyncio.run(_interruptible(start))
+    if cluster is None:
+        complain(f"interrupted by {interrupted_by.name}: nothing is left running")
+        return 128 + interrupted_by
+    if not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty():
+        from mlxconsole.commands.console import watch  # noqa: PLC0415 - textual costs 0.3 s
+
+        code = watch(cluster)
+        say(f"The cluster still runs at {cluster.api_url}: {_command('down', arguments)} ends it")
+        return code
+    say(farewell(cluster, model_name(cluster), _command("down", arguments)))
+    return 0
+
+
+def chosen_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+    """The settings of --config, the environment and the flags; the latter win.
+
+    Raises:
+        SettingsError: names file, line and key, variable or flag.
+    """
+    config: Path | None = arguments.config
+    return cluster_settings.load(
+        config,
+        environ,
+        ranks=_ranks(arguments, cluster_settings.parse(config) if config else None),
+        cluster_model=_model(arguments.model),
+        api_port=arguments.port,
+    )
+
+
+def farewell(cluster: Cluster, model: str, down_command: str) -> str:
+    """The endpoint, a line to try it with, and how to end it."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    }
+    curl = (
+        f"curl {cluster.api_url}/v1/chat/completions -H 'Content-Type: application/json' "
+        f"-d {shlex.quote(json.dumps(body))}"
+    )
+    return f"Ready: {cluster.api_url}/v1\nTry it: {curl}\nEnd it: {down_command}"
+
+
+def model_name(cluster: Cluster) -> str:
+    """What the endpoint calls its model."""
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        url = f"{cluster.api_url}/v1/models"
+        with urllib.request.urlopen(url, timeout=MODELS_TIMEOUT_S) as answer:  # noqa: S310 - http
+            return str(json.load(answer)["data"][0]["id"])
+    return cluster.model
+
+
+async def _interruptible(start: Start) -> tuple[Cluster | None, signal.Signals]:
+    """Run the start; on a signal, cancel it, which cleans up, and answer with the signal."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(start.run())
+    caught: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        caught.append(number)
+        task.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await task, signal.SIGINT
+    except asyncio.CancelledError:
+        return None, caught[0] if caught else signal.SIGINT
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _ranks(arguments: argparse.Namespace, file: Settings | None) -> tuple[RankPart, ...] | None:
+    """Local ranks as the flags say; None where a file alone decides."""
+    flags = (arguments.ranks, arguments.grpc_port, arguments.control_port)
+    if file and all(flag is None for flag in flags):
+        return None
+    count, data_port, control_port = flags
+    if count is None:
+        count = file.world_size if file else DEFAULT_RANKS
+    first = file.ranks[0] if file else None
+    if data_port is None:
+        data_port = first.port if first else cluster_settings.DATA_PORT
+    if control_port is None:
+        control_port = first.control_port if first else cluster_settings.CONTROL_PORT
+    return local_ranks(count, data_port, control_port)
+
+
+def _model(model: str | None) -> str | None:
+    """A folder as an absolute path: daemons run elsewhere. Anything else as it is."""
+    if model is None or model == "demo" or not Path(model).expanduser().exists():
+        return model
+    return str(Path(model).expanduser().absolute())
+
+
+def _command(name: str, arguments: argparse.Namespace) -> str:
+    flag = f" --state-dir {shlex.quote(str(arguments.state_dir))}" if arguments.state_dir else ""
+    return f"mlxconsole {name}{flag}"

@@ -1,0 +1,1 @@
+"""Clusters on this machine: their state folder, their processes, their start and their end."""

@@ -1,0 +1,152 @@
+"""Brings a local cluster up: settles what can fail, starts the ranks, follows them until ready.
+
+Whatever goes wrong, and whenever it is interrupted, nothing stays behind. Runs in an event loop
+of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon.errors import StartFailed
+from mlxconsole.cluster import Cluster
+from mlxconsole.local import daemons, preflight
+from mlxconsole.snapshot import all_ready, api_status, state_name
+from mlxconsole.source.live import LiveSource
+from mlxconsole.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.settings import Settings
+    from mlxconsole.local.daemons import Daemon
+    from mlxconsole.local.progress import Progress
+    from mlxconsole.local.state_dir import StateDir
+    from mlxconsole.source.base import Update
+    from protos.control_pb2 import RankStatus
+
+LOOK_INTERVAL_S = 0.25
+"""How often processes that may have died are looked at; news from ranks is taken at once."""
+FIRST_RETRY_S, MOST_RETRY_S = 0.1, 0.5
+
+
+@dataclass
+class Start:
+    """One attempt to start a cluster in a state folder."""
+
+    settings: Settings
+    state: StateDir
+    progress: Progress
+    timeout_s: float
+
+    async def run(self) -> Cluster:
+        """Everything from the checks to the ready cluster.
+
+        Raises:
+            ClusterError: why it could not be started; nothing of it is left.
+        """
+        with self.state.lock():
+            self._check()
+            self.state.clear()
+            self.state.write_settings(self.settings)
+            try:
+                ranks = range(self.settings.world_size)
+                started = [daemons.spawn(rank, self.state, os.environ) for rank in ranks]
+                await self._follow(started)
+            except BaseException:
+                self.progress.end()
+                daemons.end_all(self.state, self.settings.limits.shutdown_grace_s)
+                raise
+            self.progress.end()
+        return Cluster.from_settings(self.settings)
+
+    def _check(self) -> None:
+        preflight.check_state(self.state)
+        preflight.check_hosts(self.settings)
+        preflight.check_model(self.settings.cluster.model, self.settings.world_size)
+        preflight.check_ports(self.settings)
+
+    async def _follow(self, started: Sequence[Daemon]) -> None:
+        cluster = Cluster.from_settings(self.settings)
+        store, news = Store(cluster), asyncio.Event()
+
+        def sink(update: Update) -> None:
+            store.apply(update)
+            news.set()
+
+        source = LiveSource(cluster, FIRST_RETRY_S, MOST_RETRY_S)
+        following = asyncio.create_task(source.follow(sink))
+        try:
+            await self._until_ready(store, news, started)
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+
+    async def _until_ready(
+        self, store: Store, news: asyncio.Event, started: Sequence[Daemon]
+    ) -> None:
+        deadline_s = time.monotonic() + self.timeout_s
+        while True:
+            statuses = live_statuses(store)
+            self.progress.show(parts(store.cluster, statuses))
+            if all_ready(store.cluster, statuses):
+                return
+            raise_if_hopeless(statuses, started)
+            if time.monotonic() > deadline_s:
+                waiting = "; ".join(f"{k} {v}" for k, v in parts(store.cluster, statuses).items())
+                raise StartFailed(
+                    f"not ready after {self.timeout_s:g} s ({waiting}): see {self.state}, or allow "
+                    "more with --timeout"
+                )
+            news.clear()
+            try:
+                async with asyncio.timeout(LOOK_INTERVAL_S):
+                    await news.wait()
+            except TimeoutError:
+                continue
+
+
+def live_statuses(store: Store) -> dict[int, RankStatus]:
+    """The statuses of those ranks that we are in contact with."""
+    return {
+        rank: view.status
+        for rank, view in store.ranks.items()
+        if view.status is not None and view.contact == "live"
+    }
+
+
+def parts(cluster: Cluster, statuses: dict[int, RankStatus]) -> dict[str, str]:
+    """What progress shows: the state of every rank and of the API, with layers n/m."""
+    shown: dict[str, str] = {}
+    for member in cluster.members:
+        status = statuses.get(member.rank)
+        text = state_name(status) if status else "STARTING"
+        if status and text == "LOADING" and status.progress.layers_total:
+            text += f" layers {status.progress.layers_done}/{status.progress.layers_total}"
+        if status and text == "DOWN" and status.exit_cause:
+            text += f" ({status.exit_cause})"
+        shown[f"rank {member.rank}"] = text
+    api = api_status(statuses)
+    shown["api"] = state_name(api) if api else "STARTING"
+    return shown
+
+
+def raise_if_hopeless(statuses: dict[int, RankStatus], started: Sequence[Daemon]) -> None:
+    """Give up on the first rank that no waiting will bring up.
+
+    Raises:
+        StartFailed: names the rank and its reason.
+    """
+    for rank, status in sorted(statuses.items()):
+        if state_name(status) == "FAILED":
+            raise StartFailed(f"rank {rank} failed: {status.exit_cause or 'no reason given'}")
+    api = api_status(statuses)
+    if api and state_name(api) == "FAILED":
+        raise StartFailed(f"the API process failed: {api.exit_cause or 'no reason given'}")
+    for daemon in started:
+        if daemon.process.poll() is not None:
+            raise StartFailed(f"rank {daemon.rank} ended at once: {daemon.last_words()}")

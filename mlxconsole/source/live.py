@@ -1,0 +1,63 @@
+"""Follows the real ranks: one task per rank, which reconnects for ever.
+
+Runs in the event loop of its user; the client library does the talking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from daemon.client.control import ControlClient
+from daemon.errors import ClusterError
+from mlxconsole.source.backoff import FIRST_S, MOST_S, Backoff
+from mlxconsole.source.base import ContactLost, FrameArrived
+
+if TYPE_CHECKING:
+    from mlxconsole.cluster import Cluster, Member
+    from mlxconsole.source.base import Sink
+
+HISTORY_LINES = 500
+
+
+class LiveSource:
+    """A `Source` over the control ports of a cluster."""
+
+    def __init__(
+        self, cluster: Cluster, first_retry_s: float = FIRST_S, most_retry_s: float = MOST_S
+    ) -> None:
+        self._cluster = cluster
+        self._retry_s = (first_retry_s, most_retry_s)
+
+    @property
+    def cluster(self) -> Cluster:
+        """See `Source.cluster`."""
+        return self._cluster
+
+    async def follow(self, sink: Sink) -> None:
+        """See `Source.follow`."""
+        async with asyncio.TaskGroup() as group:
+            for member in self._cluster.members:
+                group.create_task(self._follow_rank(member, sink), name=f"rank {member.rank}")
+
+    async def restart(self, rank: int, generation: int) -> str:
+        """See `Source.restart`."""
+        member = next(m for m in self._cluster.members if m.rank == rank)
+        async with ControlClient(member.host, member.control_port) as client:
+            reply = await client.restart(generation, reason="asked for by the console")
+        return reply.message
+
+    async def _follow_rank(self, member: Member, sink: Sink) -> None:
+        backoff = Backoff(*self._retry_s)
+        while True:
+            reason = "the stream ended"
+            try:
+                async with ControlClient(member.host, member.control_port) as client:
+                    async for frame in client.watch(history_lines=HISTORY_LINES):
+                        backoff.reset()
+                        sink(FrameArrived(member.rank, frame, time.monotonic()))
+            except ClusterError as error:
+                reason = str(error)
+            sink(ContactLost(member.rank, reason, time.monotonic()))
+            await asyncio.sleep(backoff.next_s())

@@ -1,0 +1,70 @@
+"""The table of `mlxconsole status`: plain text for a terminal of any kind.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlxconsole.snapshot import api_status, state_name
+from mlxconsole.units import UNKNOWN, duration, rate, size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlxconsole.cluster import Cluster, Member
+    from protos.control_pb2 import RankStatus
+
+TITLES = ("RANK", "STATE", "LAYERS", "ADDRESS", "PID", "MEMORY", "TOK/S", "RESTARTS", "UP")
+
+
+def table(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
+    """Lines: a heading, one row per rank, causes of what is not working."""
+    rows = [TITLES, *(_row(member, statuses.get(member.rank)) for member in cluster.members)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
+    api = api_status(statuses)
+    return [
+        f"cluster {cluster.name}, model {cluster.model}, API {state_name(api)} {cluster.api_url}",
+        *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows),
+        *_causes(cluster, statuses),
+    ]
+
+
+def _row(member: Member, status: RankStatus | None) -> tuple[str, ...]:
+    address = f"{member.host}:{member.port}"
+    if status is None:
+        return (str(member.rank), "DOWN", UNKNOWN, address, *[UNKNOWN] * 5)
+    layers = f"{status.layer_lo}-{status.layer_hi - 1}" if status.layer_hi else UNKNOWN
+    state = state_name(status)
+    if state == "LOADING" and status.progress.layers_total:
+        state += f" {status.progress.layers_done}/{status.progress.layers_total}"
+    alive = bool(status.worker_pid)
+    return (
+        str(member.rank),
+        state,
+        layers,
+        address,
+        str(status.worker_pid) if alive else UNKNOWN,
+        size(status.memory.mlx_active_bytes) if alive else UNKNOWN,
+        rate(status.tokens_per_s) if alive else UNKNOWN,
+        str(status.restarts),
+        duration(status.uptime_s) if alive else UNKNOWN,
+    )
+
+
+def _causes(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
+    lines: list[str] = []
+    for member in cluster.members:
+        status = statuses.get(member.rank)
+        if status is None:
+            lines.append(
+                f"rank {member.rank}: no answer on {member.host}:{member.control_port}: "
+                "its supervisor is not running, or not reachable from here"
+            )
+        elif status.exit_cause and state_name(status) != "READY":
+            lines.append(f"rank {member.rank}: {status.exit_cause}")
+    api = api_status(statuses)
+    if api and api.exit_cause and state_name(api) != "READY":
+        lines.append(f"api: {api.exit_cause}")
+    return lines
