@@ -1,0 +1,29 @@
+"""The Quart app: all endpoints, wrapped in the meter.
+
+Owns which endpoints there are. Runs on whatever event loop serves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from quart import Quart
+
+from daemon.api import chat, completions, health, models, tokens
+from daemon.api.http import register_errors
+from daemon.api.meter import RequestMeter
+
+if TYPE_CHECKING:
+    from daemon.api.context import ApiContext
+
+
+def make_app(context: ApiContext) -> RequestMeter:
+    """The ASGI app of one API process."""
+    app = Quart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = context.settings.api.max_body_bytes
+    app.config["BODY_TIMEOUT"] = 60
+    app.config["RESPONSE_TIMEOUT"] = None
+    register_errors(app)
+    for part in (models, chat, completions, tokens, health):
+        part.register(app, context)
+    return RequestMeter(cast("Any", app), context.metrics)

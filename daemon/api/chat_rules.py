@@ -1,0 +1,76 @@
+"""What a chat request must satisfy beyond the types and ranges of single parameters.
+
+Owns refusals of features that this server lacks, each naming the parameter. Pure functions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon.api.errors import bad_request, unsupported
+
+if TYPE_CHECKING:
+    from daemon.api.schemas.chat import ChatRequest
+
+
+def check_chat(request: ChatRequest) -> None:
+    """Check parameters against each other.
+
+    Raises:
+        ApiError: 400 naming the parameter.
+    """
+    if request.max_tokens is not None and request.max_completion_tokens is not None:
+        raise bad_request(
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+            "max_tokens",
+            "invalid_parameter_combination",
+        )
+    if request.top_logprobs is not None and not request.logprobs:
+        raise bad_request(
+            "'top_logprobs' is only allowed when 'logprobs' is enabled.", "top_logprobs"
+        )
+    if request.stream_options is not None and not request.stream:
+        raise bad_request(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
+    _check_tools(request)
+    _check_unsupported(request)
+
+
+def _check_tools(request: ChatRequest) -> None:
+    choice, tools = request.tool_choice, request.tools or []
+    if choice is None:
+        return
+    if choice.type != "none" and not tools:
+        raise bad_request(
+            "'tool_choice' is only allowed when 'tools' are specified.", "tool_choice"
+        )
+    if choice.type == "function":
+        if choice.function is None:
+            raise bad_request(
+                "Missing required parameter: 'tool_choice.function'.",
+                "tool_choice.function",
+                "missing_required_parameter",
+            )
+        if choice.function.name not in {tool.function.name for tool in tools}:
+            raise bad_request(
+                f"Tool choice '{choice.function.name}' not found in 'tools' parameter.",
+                "tool_choice",
+            )
+    if choice.type in {"required", "function"}:
+        raise unsupported("tool_choice", f"A tool choice of type '{choice.type}'")
+
+
+def _check_unsupported(request: ChatRequest) -> None:
+    if request.response_format is not None and request.response_format.type != "text":
+        raise unsupported("response_format", f"Format '{request.response_format.type}'")
+    if any(tool.function.strict for tool in request.tools or ()):
+        raise unsupported("tools", "A function with 'strict': true")
+    if "audio" in (request.modalities or ()) or request.audio is not None:
+        raise unsupported("modalities", "Audio")
+    if request.web_search_options is not None:
+        raise unsupported("web_search_options", "Web search")
+    if request.functions or request.function_call is not None:
+        name = "functions" if request.functions else "function_call"
+        raise unsupported(name, f"The deprecated '{name}' (use 'tools')")

@@ -1,0 +1,81 @@
+"""One choice of a request: token batches in, updates of an answer out.
+
+Owns the counts, the finish reason and which tokens' logprobs go with which text. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daemon.errors import StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.api.engine import TokenBatch
+    from daemon.messages import TokenOut
+    from daemon.text.answer import AnswerReader, Delta
+
+
+@dataclass(slots=True)
+class Update:
+    """What came to a choice; the last update of a choice has a finish reason."""
+
+    index: int
+    delta: Delta
+    tokens: tuple[TokenOut, ...] = ()
+    """Tokens of the delta's content, for logprobs (only if they were asked for)."""
+    finish_reason: str = ""
+
+
+class Choice:
+    """Reads one sequence. After `finished`, no more tokens are wanted."""
+
+    def __init__(self, index: int, reader: AnswerReader, *, keep_tokens: bool) -> None:
+        self.index = index
+        self.reader = reader
+        self.completion_tokens = 0
+        self.cached_tokens = 0
+        self.finished = False
+        self._keep_tokens = keep_tokens
+        self._pending: deque[tuple[int, int, TokenOut]] = deque()
+        """Content tokens whose text is not out yet: (start, end) in the content, token."""
+
+    def read(self, batch: TokenBatch) -> Iterator[Update]:
+        """Updates that the batch brings; the engine's batches after the end are ignored."""
+        self.cached_tokens = max(self.cached_tokens, batch.cached_tokens)
+        for token in batch.tokens:
+            self.completion_tokens += 1
+            start = self.reader.content_seen
+            delta = self.reader.feed(token.token)
+            if self._keep_tokens and self.reader.token_is_content:
+                self._pending.append((start, self.reader.content_seen, token))
+            if self.reader.stopped:
+                yield self._last(delta, "stop")
+                return
+            if delta:
+                yield Update(self.index, delta, self._released() if self._keep_tokens else ())
+        if batch.finish_reason:
+            yield self._last(self.reader.finish(), batch.finish_reason)
+
+    def broken_off(self) -> StepFailed:
+        """The error for an engine that went silent in the middle."""
+        return StepFailed("the engine ended a sequence without saying why: try again")
+
+    def _last(self, delta: Delta, reason: str) -> Update:
+        self.finished = True
+        if self.reader.called and reason == "stop":
+            reason = "tool_calls"
+        given = self.reader.content_given
+        # A stop string may end within a token: that token counts as shown.
+        shown = [t for start, _, t in self._pending if start < given or not self.reader.stopped]
+        self._pending.clear()
+        return Update(self.index, delta, tuple(shown), reason)
+
+    def _released(self) -> tuple[TokenOut, ...]:
+        released: list[TokenOut] = []
+        while self._pending and self._pending[0][1] <= self.reader.content_given:
+            released.append(self._pending.popleft()[2])
+        return tuple(released)

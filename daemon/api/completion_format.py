@@ -1,0 +1,127 @@
+"""Completions as OpenAI writes them: one object, or a stream of chunks.
+
+Owns the JSON of both, echo included.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any
+
+from daemon.api.chat_format import dump
+from daemon.api.logprobs import CompletionLogprobs
+from daemon.api.usage import usage_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from daemon.api.choice import Update
+    from daemon.api.generation import Usage
+    from daemon.messages import TokenOut
+    from daemon.text.model import TextModel
+
+_quoted: Callable[[str], str] = encode_basestring
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionHead:
+    """What all parts of one answer say alike."""
+
+    answer_id: str
+    created: int
+    model: str
+    fingerprint: str
+
+    @staticmethod
+    def new(model: str, fingerprint: str) -> CompletionHead:
+        """For an answer that begins now."""
+        return CompletionHead(f"cmpl-{secrets.token_hex(12)}", int(time.time()), model, fingerprint)
+
+    def fields(self) -> dict[str, Any]:
+        """The first members of the object."""
+        return {
+            "id": self.answer_id,
+            "object": "text_completion",
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+        }
+
+
+class WholeCompletion:
+    """Collects the updates of one choice."""
+
+    def __init__(self, index: int, echo: str) -> None:
+        self._index = index
+        self._echo = echo
+        self._pieces = [echo]
+        self._tokens: list[TokenOut] = []
+        self._finish_reason = "length"
+
+    def add(self, update: Update) -> None:
+        """Take in one update."""
+        self._pieces.append(update.delta.content)
+        self._tokens.extend(update.tokens)
+        self._finish_reason = update.finish_reason or self._finish_reason
+
+    def body(self, text: TextModel, top_logprobs: int | None) -> dict[str, Any]:
+        """The choice; ``top_logprobs`` is None where no logprobs were asked for."""
+        logprobs = None
+        if top_logprobs is not None:
+            logprobs = CompletionLogprobs(text, top_logprobs, len(self._echo)).take(self._tokens)
+        return {
+            "text": "".join(self._pieces),
+            "index": self._index,
+            "logprobs": logprobs,
+            "finish_reason": self._finish_reason,
+        }
+
+
+class CompletionStream:
+    """Writes the chunks of one streamed completion."""
+
+    def __init__(
+        self,
+        head: CompletionHead,
+        text: TextModel,
+        echoes: Sequence[str],
+        *,
+        top_logprobs: int | None,
+        usage: Callable[[], Usage] | None,
+    ) -> None:
+        """``echoes``: what each choice begins with; empty strings without echo."""
+        self._start = f'data: {dump(head.fields())[:-1]},"choices":['
+        self._end = '],"usage":null}\n\n' if usage else "]}\n\n"
+        self._echoes = echoes
+        self._usage = usage
+        self._logprobs: list[CompletionLogprobs] | None = None
+        if top_logprobs is not None:
+            self._logprobs = [CompletionLogprobs(text, top_logprobs, len(echo)) for echo in echoes]
+
+    def opening(self) -> bytes:
+        """The prompts, where they are echoed."""
+        chunks = [self._chunk(i, echo) for i, echo in enumerate(self._echoes) if echo]
+        return "".join(chunks).encode()
+
+    def update(self, update: Update) -> bytes:
+        """A chunk for one update; the last one holds the finish reason."""
+        logprobs = "null"
+        if self._logprobs is not None and update.tokens:
+            logprobs = dump(self._logprobs[update.index].take(update.tokens))
+        reason = f'"{update.finish_reason}"' if update.finish_reason else "null"
+        return self._chunk(update.index, update.delta.content, logprobs, reason).encode()
+
+    def closing(self) -> bytes:
+        """The counts, in a chunk without choices."""
+        if self._usage is None:
+            return b""
+        return f'{self._start}],"usage":{dump(usage_body(self._usage()))}}}\n\n'.encode()
+
+    def _chunk(self, index: int, text: str, logprobs: str = "null", reason: str = "null") -> str:
+        return (
+            f'{self._start}{{"text":{_quoted(text)},"index":{index},"logprobs":{logprobs},'
+            f'"finish_reason":{reason}}}{self._end}'
+        )
