@@ -76,7 +76,7 @@ class MainScreen(Screen[None]):
         """Ask, then restart the selected rank in the generation that the operator saw."""
         view = self.query_one(RankTable).selected
         if view is None or view.status is None or view.contact != "live":
-            self.notify("No contact with this rank: nothing to restart", severity="warning")
+            self.notify("Nothing to restart: no contact with this rank", severity="warning")
             return
         rank, generation = view.member.rank, view.status.generation
 

@@ -1,0 +1,153 @@
+"""The store: what frames do to it, and what the views then read."""
+
+from __future__ import annotations
+
+from mlxconsole.log_ring import LogEntry, LogRing, one_line
+from mlxconsole.rates import Rate
+from mlxconsole.source import seeded
+from mlxconsole.source.base import ContactLost, FrameArrived
+from mlxconsole.store import Store
+from mlxconsole.ui.header import header_text
+from protos.control_pb2 import Event, LogLine, RankState, WatchFrame
+
+
+def two_ranks() -> Store:
+    """A store of two ready ranks, seen at second 10."""
+    store = Store(seeded.cluster(2), clock=lambda: 10.0)
+    for rank in range(2):
+        store.apply(FrameArrived(rank, seeded.frame(seeded.status(rank, 2)), 10.0))
+    return store
+
+
+def test_nothing_is_known_before_the_first_frame() -> None:
+    """Unknown is not DOWN, and no rate is not zero."""
+    store = Store(seeded.cluster(2))
+    assert [view.state for view in store.ranks.values()] == ["UNKNOWN", "UNKNOWN"]
+    assert store.tokens_per_s(0.0) is None
+    assert store.ready_count() == 0
+    assert store.sequences() == 0
+
+
+def test_a_lost_contact_keeps_the_status_but_is_not_ready() -> None:
+    """The last values stay for the operator; the count must not lie."""
+    store = two_ranks()
+    assert store.ready_count() == 2
+    store.apply(ContactLost(1, "no answer", 11.0))
+    assert store.ready_count() == 1
+    view = store.ranks[1]
+    assert (view.state, view.contact, view.reason) == ("READY", "lost", "no answer")
+
+
+def test_the_rate_comes_from_counters() -> None:
+    """Tokens per second over the window, not what a rank claims."""
+    store = two_ranks()
+    later = seeded.status(0, 2)
+    later.counters.tokens_out += 50
+    store.apply(FrameArrived(0, seeded.frame(later), 11.0))
+    assert store.tokens_per_s(11.0) == 50.0
+
+
+def test_a_restart_makes_no_spike() -> None:
+    """Counters that start again are a new boot, not a negative or huge rate."""
+    rate = Rate()
+    rate.add(1.0, "a", 1000)
+    rate.add(2.0, "a", 1100)
+    assert rate.per_second(2.0) == 100.0
+    rate.add(3.0, "b", 5000)
+    assert rate.per_second(3.0) is None
+    rate.add(4.0, "b", 5010)
+    assert rate.per_second(4.0) == 10.0
+    rate.add(5.0, "b", 3)
+    assert rate.per_second(5.0) is None
+
+
+def test_the_rate_falls_when_nothing_comes_any_more() -> None:
+    """A silent rank does not go on at its last speed."""
+    rate = Rate()
+    rate.add(0.0, "a", 0)
+    rate.add(1.0, "a", 100)
+    assert rate.per_second(1.0) == 100.0
+    assert rate.per_second(10.0) == 10.0
+
+
+def test_history_after_a_reconnect_is_not_shown_twice() -> None:
+    """The first frame of a stream repeats what we may know."""
+    store = two_ranks()
+    lines = [LogLine(event=f"e{n}", sequence=n) for n in range(5)]
+    events = [Event(kind="state", text="READY", sequence=n) for n in range(2)]
+    store.apply(FrameArrived(0, WatchFrame(logs=lines[:3], events=events[:1]), 11.0))
+    store.apply(FrameArrived(0, WatchFrame(logs=lines, events=events, dropped=2), 12.0))
+    entries = [store.log.get(n) for n in range(5)]
+    assert [entry.text for entry in entries if entry] == [f"e{n}" for n in range(5)]
+    assert len(store.events) == 2
+    assert store.log_lines_lost == 2
+
+
+def test_a_new_supervisor_counts_its_lines_from_the_start() -> None:
+    """Its line 0 is news, though we know a line 0 of its predecessor."""
+    store = two_ranks()
+    store.apply(FrameArrived(0, seeded.frame(None, LogLine(event="old", sequence=900)), 11.0))
+    other = seeded.status(0, 2)
+    other.supervisor_pid += 1
+    store.apply(FrameArrived(0, seeded.frame(other, LogLine(event="new", sequence=0)), 12.0))
+    assert store.log.end == 2
+
+
+def test_state_changes_are_dated() -> None:
+    """`DOWN 12s` counts from the change, not from the last frame."""
+    store = two_ranks()
+    for at_s in (20.0, 25.0):
+        store.apply(FrameArrived(1, seeded.frame(seeded.down(1, 2, "exit code 1")), at_s))
+    assert store.ranks[1].state_since_s == 20.0
+
+
+def test_the_ring_keeps_numbers_while_it_drops_lines() -> None:
+    """A view finds its line again by number."""
+    ring = LogRing(capacity=3)
+    ring.extend(LogEntry(0, 0.0, "INFO", "worker", str(n)) for n in range(5))
+    assert (ring.start, ring.end) == (2, 5)
+    assert ring.get(1) is None
+    assert ring.get(5) is None
+    entry = ring.get(4)
+    assert entry is not None
+    assert entry.text == "4"
+
+
+def test_log_lines_are_safe_text() -> None:
+    """Fields become key=value; control characters must not reach the terminal."""
+    assert one_line(LogLine(event="joined", fields_json='{"rank": 1, "ok": true}')) == (
+        "joined rank=1 ok=True"
+    )
+    assert one_line(LogLine(event="\x1b[2Jboo\nhoo")) == " [2Jboo hoo"
+    assert one_line(LogLine(event="odd", fields_json="[1]")) == "odd [1]"
+    assert one_line(LogLine(event="odd", fields_json="{")) == "odd {"
+
+
+def test_the_header_gives_up_the_least_needed_first() -> None:
+    """Cluster and ready count survive the narrowest screen."""
+    store = two_ranks()
+    wide = header_text(store, 10.0, 200)
+    assert wide == (
+        "mlxconsole lab | Qwen3-1.7B-8bit | 2/2 READY | -- tok/s | LIVE | api READY | "
+        "http://127.0.0.1:8100"
+    )
+    assert header_text(store, 10.0, 40) == "mlxconsole lab | 2/2 READY | -- tok/s"
+    assert header_text(store, 10.0, 10) == "mlxconsole"
+
+
+def test_notes_stand_in_the_log() -> None:
+    """What the operator did here belongs between what the ranks say."""
+    store = two_ranks()
+    store.note("restart of rank 1: under way", "INFO")
+    entry = store.log.get(store.log.end - 1)
+    assert entry is not None
+    assert (entry.rank, entry.source) == (-1, "console")
+
+
+def test_states_come_through_as_words() -> None:
+    """An unset state is a rank that has not said anything yet: STARTING."""
+    store = two_ranks()
+    fresh = seeded.status(0, 2)
+    fresh.state = RankState.RANK_STATE_UNSPECIFIED
+    store.apply(FrameArrived(0, seeded.frame(fresh), 11.0))
+    assert store.ranks[0].state == "STARTING"
