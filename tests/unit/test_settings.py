@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from daemon import settings
 from daemon.errors import SettingsError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SAMPLE = Path(__file__).parents[2] / "launch" / "cluster.sample.toml"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -129,3 +128,10 @@ def test_zero_ranks_and_unknown_overrides_are_refused() -> None:
         settings.local_ranks(0, 1, 2)
     with pytest.raises(SettingsError, match="no such setting: colour"):
         settings.load(None, {}, colour="blue")
+
+
+def test_the_sample_file_is_valid() -> None:
+    """It is what people copy; every key in it must exist."""
+    sample = settings.parse(SAMPLE)
+    assert [part.host for part in sample.ranks] == ["192.168.1.10", "192.168.1.11"]
+    assert [part.control_port for part in sample.ranks] == [50200, 50201]
