@@ -31,7 +31,7 @@ _HEAD = struct.Struct("<BxxxI")
 _ALIGNMENT = 16
 
 _TUPLE, _SET, _FROZENSET, _DATACLASS, _BIG_INT, _COMPLEX = range(1, 7)
-_NUMPY, _NUMPY_SCALAR, _MLX, _BYTES, _BYTEARRAY = range(7, 12)
+_NUMPY, _NUMPY_SCALAR, _MLX, _BYTES = range(7, 11)
 
 Registered = TypeVar("Registered")
 _by_name: dict[str, tuple[type[Any], int]] = {}
@@ -56,7 +56,7 @@ def register(cls: type[Registered]) -> type[Registered]:
 
 
 def encode(value: Any) -> bytes:
-    """The bytes of ``value``, arrays evaluated and copied once.
+    """The bytes of ``value``, arrays evaluated and copied once. A bytearray arrives as bytes.
 
     Raises:
         CodecError: it holds something that can't be sent.
@@ -180,9 +180,6 @@ class _Encoder:
     def pack_bytes(self, value: _Bytes) -> msgpack.ExtType:
         return msgpack.ExtType(_BYTES, self.pack(list(self._raw(value.value))))
 
-    def pack_bytearray(self, value: bytearray) -> msgpack.ExtType:
-        return msgpack.ExtType(_BYTEARRAY, self.pack(list(self._raw(bytes(value)))))
-
 
 _PACKERS: dict[type[Any], Callable[[_Encoder, Any], msgpack.ExtType]] = {
     tuple: _Encoder.pack_tuple,
@@ -191,7 +188,6 @@ _PACKERS: dict[type[Any], Callable[[_Encoder, Any], msgpack.ExtType]] = {
     int: _Encoder.pack_int,
     complex: _Encoder.pack_complex,
     _Bytes: _Encoder.pack_bytes,
-    bytearray: _Encoder.pack_bytearray,
 }
 
 
@@ -228,9 +224,8 @@ class _Decoder:
         return build(values) if build is not None else self._array(code, values)
 
     def _array(self, code: int, values: list[Any]) -> Any:
-        if code in (_BYTES, _BYTEARRAY):
-            data = self._raw(values)
-            return bytes(data) if code == _BYTES else bytearray(data)
+        if code == _BYTES:
+            return bytes(self._raw(values))
         if code not in (_NUMPY, _NUMPY_SCALAR, _MLX) or len(values) != 4:
             _refuse(f"extension {code} with {len(values)} values")
         dtype, shape, *where = values

@@ -30,7 +30,6 @@ def test_plain_values_keep_their_types() -> None:
     """Tuples, sets and big integers have no place in plain msgpack and still come back."""
     value = [1, (2, {3, 4}), {"a": b"x", (1, 2): None}, 2**80, -(2**80), 1j, frozenset({1}), 1.5]
     assert round_trip(value) == value
-    assert type(round_trip(bytearray(b"q"))) is bytearray
     assert round_trip(b"bytes") == b"bytes"
 
 
