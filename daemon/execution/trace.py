@@ -69,7 +69,8 @@ def trace(skeleton: Skeleton) -> LayerTrace:
     order = [call.layer for call in calls]
     why: list[str] = []
     if order != list(range(n_layers)):
-        why.append(f"its layers don't run once each in order, but {_shorten(order)}")
+        how = f"in the order {_shorten(order)}" if order else "in parts, not as wholes"
+        why.append(f"its layers don't run once each in order, but {how}")
         legal: list[int] = []
     else:
         spans = _reaches(calls) | {
@@ -125,7 +126,7 @@ def _cache_users(calls: list[_Call], caches: list[Any]) -> dict[int, set[int]]:
 
 
 def _reaches(calls: list[_Call]) -> dict[tuple[int, int], str]:
-    """(i, j): layer j gets an array that layer i made and that its predecessor did not pass on."""
+    """(i + 1, j): layer j gets an array that layer i made and its predecessor didn't pass on."""
     made_by: dict[int, int] = {}
     found: dict[tuple[int, int], str] = {}
     carried: set[int] = set()
@@ -134,7 +135,8 @@ def _reaches(calls: list[_Call]) -> dict[tuple[int, int], str]:
             source = made_by.get(id(array))
             if source is not None and id(array) not in carried:
                 text = f"layer {call.layer} uses an output of layer {source}"
-                found[source, call.layer] = text
+                # Right behind the source its output is the boundary value itself.
+                found[source + 1, call.layer] = text
         outputs = arrays_in(call.output)
         for array in outputs:
             made_by.setdefault(id(array), call.layer)

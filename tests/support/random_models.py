@@ -1,8 +1,4 @@
-"""Writes tiny model folders with random weights, real enough for mlx-lm to load and run.
-
-Weights are scaled so that greedy answers vary with the whole context: with plain random weights
-they collapse to one repeated token, and tests of exactness would be blind.
-"""
+"""Writes tiny model folders with random weights, real enough for mlx-lm to load and run."""
 
 from __future__ import annotations
 
@@ -11,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 from mlx import nn
-from mlx.utils import tree_unflatten
 from mlx_lm.utils import _get_classes  # pyright: ignore[reportPrivateUsage] - what load_model uses
 
+from daemon.execution.random_weights import randomise
 from daemon.execution.skeleton import parameters
 
 if TYPE_CHECKING:
@@ -93,7 +89,7 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     model_class, args_class = _get_classes(config)
     model = model_class(args_class.from_dict(config))
-    _randomise(model, dtype, seed)
+    randomise(model, dtype, seed)
     config = dict(config)
     if bits:
         config["quantization"] = {"group_size": GROUP_SIZE, "bits": bits}
@@ -111,23 +107,6 @@ def write_model(
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "config.json").write_text(json.dumps(config))
     return folder
-
-
-def _randomise(model: nn.Module, dtype: mx.Dtype, seed: int) -> None:
-    new: list[tuple[str, mx.array]] = []
-    for number, (name, old) in enumerate(sorted(parameters(model).items())):
-        key = mx.random.key(seed * 1_000_003 + number)
-        noise = mx.random.normal(old.shape, key=key)
-        if old.ndim >= 2:
-            gain = 3.0 if "o_proj" in name or "down_proj" in name else 1.0
-            value = noise * gain / old.shape[-1] ** 0.5
-        elif name.endswith("norm.weight"):
-            # Sharp attention makes answers depend on the whole context.
-            value = (2.0 if "q_norm" in name or "k_norm" in name else 1.0) * (1 + 0.1 * noise)
-        else:
-            value = old + 0.02 * noise
-        new.append((name, value.astype(dtype)))
-    model.update(tree_unflatten(new))
 
 
 def _quantisable(_path: str, module: nn.Module) -> bool:

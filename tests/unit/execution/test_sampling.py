@@ -50,7 +50,9 @@ def test_filters_equal_mlx_lm(
     params: dict[str, float], two_ranks: list[StageExecutor], model_folder: Callable[[str], Path]
 ) -> None:
     """Each filter alone, and all in mlx-lm's order."""
-    given = {"temp" if key == "temperature" else key: value for key, value in params.items()}
+    given: dict[str, Any] = {
+        "temp" if key == "temperature" else key: value for key, value in params.items()
+    }
     expected = staged.reference(model_folder("dense"), PROMPT, COUNT, seed=7, **given)
     assert _tokens(two_ranks, seed=7, **params) == expected
 
@@ -72,7 +74,9 @@ def test_penalties_equal_mlx_lm(
     model_folder: Callable[[str], Path],
 ) -> None:
     """Bias and repetition see all tokens; presence and frequency, as OpenAI, the answer only."""
-    sizes = {f"{name}_context_size": WHOLE for name in ("repetition", "presence", "frequency")}
+    sizes: dict[str, Any] = {
+        f"{name}_context_size": WHOLE for name in ("repetition", "presence", "frequency")
+    }
     (processor,) = make_logits_processors(**theirs, **sizes)
     counts_answer_only = bool({"presence_penalty", "frequency_penalty"} & set(params))
 
