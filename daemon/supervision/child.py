@@ -19,7 +19,7 @@ from daemon.supervision import child_life, child_process, reports
 from daemon.supervision.child_life import ChildLife, LifeEvent
 from daemon.supervision.child_spec import EXIT_HOPELESS
 from daemon.supervision.exit_cause import Evidence, describe
-from daemon.telemetry import sampling
+from daemon.telemetry import process_stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,7 +116,7 @@ class Child:
 
     def measure(self) -> None:
         """Look at the process from outside."""
-        self.rss_bytes = (sampling.rss_bytes(self.pid) if self.pid else 0) or self.rss_bytes
+        self.rss_bytes = (process_stats.rss_bytes(self.pid) if self.pid else 0) or self.rss_bytes
 
     def _apply(self, event: LifeEvent) -> None:
         before = self.life.state
@@ -192,7 +192,7 @@ class Child:
         self._failure_reason = ""
         self._killed_by_us = False
         self.rss_bytes = 0
-        self._oom_kills_before = sampling.kernel_oom_kills()
+        self._oom_kills_before = process_stats.kernel_oom_kills()
 
     async def _follow(self, process: ChildProcess) -> None:
         return_code = await process.follow(self._on_report, self._on_output)
@@ -208,7 +208,7 @@ class Child:
             last_stderr_line=self._stderr[-1] if self._stderr else "",
             failure_reason=self._failure_reason,
             killed_by_us=self._killed_by_us,
-            kernel_oom_kills=sampling.kernel_oom_kills() - self._oom_kills_before,
+            kernel_oom_kills=process_stats.kernel_oom_kills() - self._oom_kills_before,
             rss_bytes=self.rss_bytes,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
@@ -69,7 +70,8 @@ class StateFolder:
 
     def _refuse_second(self, state_dir: Path) -> None:
         found = pid_file.read(pid_file.path_of(state_dir, self._rank))
-        if found is not None and found.alive:
+        # `up` writes the claim of a daemon that it has just started: that one is ours.
+        if found is not None and found.pid != os.getpid() and found.alive:
             raise SettingsError(
                 f"rank {self._rank} is already supervised by process {found.pid}: "
                 "end it first (`mlxconsole down`), or choose another --state-dir"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from daemon import __version__, ports
 from daemon.errors import NotReady, SettingsError, StaleGeneration
+from daemon.settings import listening
 from daemon.supervision import control_service
 from daemon.supervision.child import Child
 from daemon.supervision.child_life import Phase
@@ -190,12 +191,10 @@ class Supervisor:
 
     async def _check_child_ports(self) -> None:
         """Say at once what the children would say after seconds of importing."""
-        part = self.settings.ranks[self.rank]
-        needs = [(part.host, part.port, f"rank {self.rank} port")]
-        if self.rank == 0:
-            needs.append((self.settings.api.host, self.settings.api.port, "api.port"))
-        for host, port, purpose in needs:
-            await asyncio.to_thread(ports.check_free, host, port, purpose, _PORT_PATIENCE_S)
+        own = {f"rank {self.rank} port"} | ({"api.port"} if self.rank == 0 else set())
+        for owner, host, port in listening(self.settings):
+            if owner in own:
+                await asyncio.to_thread(ports.check_free, host, port, owner, _PORT_PATIENCE_S)
 
     def _create_children(self, tasks: asyncio.TaskGroup) -> None:
         environment = _child_environment()

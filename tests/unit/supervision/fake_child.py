@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def become_ready(spec: ChildSpec, reporter: Reporter) -> None:
     """Report what a worker reports until it is READY."""
-    print("hello from stdout")
-    print("hello from stderr", file=sys.stderr)
+    sys.stdout.write("hello from stdout\n")
+    sys.stderr.write("hello from stderr\n")
     reporter.log("INFO", "hello", generation=spec.generation)
     reporter.state("JOINING")
     reporter.state("LOADING", progress={"layers_done": 0, "layers_total": 4})
@@ -88,7 +88,7 @@ def babble(spec: ChildSpec, reporter: Reporter) -> None:
     """Write nonsense to the report pipe, then become ready."""
     os.write(spec.report_fd, b'nonsense\n{"kind": "state", "state": "FLYING"}\n[1]\n')
     os.write(spec.report_fd, b'{"kind": "sample", "memory": {"kv_bytes": -1}}\n')
-    print("\x1b[31mred\x1b[0m")
+    sys.stdout.write("\x1b[31mred\x1b[0m\n")
     obey(spec, reporter)
 
 

@@ -1,0 +1,128 @@
+"""The supervisor reads what children write, and trusts none of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.supervision.reports import (
+    EventReport,
+    LogReport,
+    SampleReport,
+    StateReport,
+    parse,
+)
+from daemon.supervision.worker_record import WorkerRecord
+from protos import control_pb2
+
+
+def test_a_state_brings_its_reason_and_measurements() -> None:
+    """LOADING comes with its progress."""
+    line = b'{"kind":"state","state":"LOADING","reason":"plan","progress":{"layers_total":4}}'
+    report = parse(line)
+    assert report == StateReport("LOADING", "plan", SampleReport(progress={"layers_total": 4}))
+
+
+def test_a_sample_keeps_known_fields_only() -> None:
+    """A newer worker may measure more than this supervisor knows."""
+    line = b'{"kind":"sample","memory":{"kv_bytes":3,"soul":1},"layers":[2,4],"epoch":7}'
+    report = parse(line)
+    assert report == SampleReport(memory={"kv_bytes": 3}, layers=(2, 4), gauges={"epoch": 7})
+
+
+def test_logs_and_events() -> None:
+    """Odd levels, fields and times are made harmless."""
+    log = parse(b'{"kind":"log","level":"LOUD","event":"e","fields":[1],"time":1e300}')
+    assert log == LogReport("INFO", "e", {"fields": [1]}, None)
+    assert parse(b'{"kind":"event","event":"epoch","text":"epoch 2","time":5}') == EventReport(
+        "epoch", "epoch 2", 5.0
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"nonsense",
+        b"[1]",
+        b'"text"',
+        b'{"kind":"dance"}',
+        b'{"kind":"state","state":"FLYING"}',
+        b'{"kind":"sample","memory":[1]}',
+        b'{"kind":"sample","memory":{"kv_bytes":-1}}',
+        b'{"kind":"sample","memory":{"kv_bytes":true}}',
+        b'{"kind":"sample","counters":{"compute_s":NaN}}',
+        b'{"kind":"sample","progress":{"layers_done":4294967296}}',
+        b'{"kind":"sample","layers":[4,2]}',
+        b'{"kind":"sample","epoch":"first"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_bad_line_is_a_value_error(line: bytes) -> None:
+    """The caller logs it and goes on: a child can't hurt its supervisor."""
+    with pytest.raises(ValueError, match=r"."):
+        parse(line)
+
+
+NUMBERS = st.one_of(
+    st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.none(), st.text(max_size=3)
+)
+FIELDS = st.sampled_from(
+    ["kv_bytes", "tokens_out", "compute_s", "layers_done", "bytes_total", "unknown"]
+)
+
+
+@given(st.dictionaries(FIELDS, NUMBERS), NUMBERS, NUMBERS)
+def test_what_parses_fits_the_protocol(
+    numbers: dict[str, object], low: object, epoch: object
+) -> None:
+    """No parsed sample may break the status that people are shown."""
+    plain = {
+        "kind": "sample",
+        "memory": numbers,
+        "counters": numbers,
+        "progress": numbers,
+        "layers": [low, low],
+        "epoch": epoch,
+    }
+    try:
+        report = parse(json.dumps(plain).encode())
+    except ValueError:
+        return
+    assert isinstance(report, SampleReport)
+    record = WorkerRecord()
+    record.take(report, 0.0)
+    status = control_pb2.RankStatus()
+    record.fill(status, 0.0)
+    control_pb2.RankStatus.FromString(status.SerializeToString())
+
+
+def test_a_record_shows_the_latest_of_every_section() -> None:
+    """Samples may bring one section at a time."""
+    record = WorkerRecord()
+    record.take(SampleReport(memory={"kv_bytes": 1}, layers=(0, 4)), 0.0)
+    record.take(SampleReport(counters={"tokens_out": 10, "compute_s": 1.5}), 1.0)
+    record.take(SampleReport(counters={"tokens_out": 30}, gauges={"sequences": 2}), 2.0)
+    status = control_pb2.RankStatus()
+    record.fill(status, 2.0)
+    assert (status.memory.kv_bytes, status.layer_hi) == (1, 4)
+    assert (status.counters.tokens_out, status.counters.compute_s) == (30, 1.5)
+    assert status.tokens_per_s == pytest.approx(20.0)
+    assert status.sequences == 2
+
+
+def test_without_a_process_there_is_no_memory_and_no_rate() -> None:
+    """The layers it owned stay visible until the next one says otherwise."""
+    record = WorkerRecord()
+    record.take(SampleReport(memory={"kv_bytes": 1}, layers=(2, 4), gauges={"sequences": 2}), 0.0)
+    record.process_ended()
+    status = control_pb2.RankStatus()
+    record.fill(status, 0.0)
+    assert (status.memory.kv_bytes, status.sequences) == (0, 0)
+    assert (status.layer_lo, status.layer_hi) == (2, 4)
+    record.clear()
+    assert record.layers == (0, 0)
