@@ -13,8 +13,8 @@ from daemon.api.chat_rules import check_chat
 from daemon.api.choice import Choice
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request
-from daemon.api.generation import Generation
-from daemon.api.http import enter, event_stream, json_response, read_body, request_id
+from daemon.api.http import event_stream, json_response, read_body, request_id
+from daemon.api.running import start_generation
 from daemon.api.sampling import for_choice, sampling_params, token_budget
 from daemon.api.schemas.chat import ChatRequest
 from daemon.api.sse import event_bytes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quart import Quart, Response
 
     from daemon.api.context import ApiContext
+    from daemon.api.generation import Generation
     from daemon.text.model import TextModel
     from daemon.text.template import RenderedChat
 
@@ -41,7 +42,10 @@ def register(app: Quart, context: ApiContext) -> None:
         check_chat(request)
         context.check_model(request.model)
         prepared = await _prepare(context, request)
-        generation = await enter(prepared.start(context))
+        prompt_tokens = len(prepared.calls[0].prompt_ids)
+        generation = await start_generation(
+            context, prepared.calls, prepared.choices, prompt_tokens
+        )
         if request.stream:
             return await _stream(request, prepared, generation)
         return await _whole(request, prepared, generation)
@@ -57,12 +61,6 @@ class _Prepared:
     choices: list[Choice]
     top_logprobs: int | None
     """None: no logprobs wanted."""
-
-    def start(self, context: ApiContext) -> Generation:
-        """The generation, to be entered."""
-        prompt_tokens = len(self.calls[0].prompt_ids)
-        context.metrics.prompt_tokens.inc(prompt_tokens)
-        return Generation(context.engine, self.calls, self.choices, prompt_tokens=prompt_tokens)
 
 
 async def _prepare(context: ApiContext, request: ChatRequest) -> _Prepared:

@@ -12,8 +12,8 @@ from daemon.api.choice import Choice
 from daemon.api.completion_format import CompletionHead, CompletionStream, WholeCompletion
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request, unsupported
-from daemon.api.generation import Generation
-from daemon.api.http import enter, event_stream, json_response, read_body, request_id
+from daemon.api.http import event_stream, json_response, read_body, request_id
+from daemon.api.running import start_generation
 from daemon.api.sampling import for_choice, sampling_params, token_budget
 from daemon.api.schemas.completion import CompletionRequest
 from daemon.api.sse import event_bytes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quart import Quart, Response
 
     from daemon.api.context import ApiContext
+    from daemon.api.generation import Generation
     from daemon.api.schemas.completion import Prompt
     from daemon.messages import SamplingParams
     from daemon.text.model import TextModel
@@ -40,14 +41,8 @@ def register(app: Quart, context: ApiContext) -> None:
         _check(request)
         context.check_model(request.model)
         prepared = await _prepare(context, request)
-        context.metrics.prompt_tokens.inc(prepared.prompt_tokens)
-        generation = await enter(
-            Generation(
-                context.engine,
-                prepared.calls,
-                prepared.choices,
-                prompt_tokens=prepared.prompt_tokens,
-            )
+        generation = await start_generation(
+            context, prepared.calls, prepared.choices, prepared.prompt_tokens
         )
         if request.stream:
             return await _stream(request, prepared, generation)

@@ -28,6 +28,8 @@ log = logging.getLogger("daemon.api.access")
 BODY_END_WAIT_S = 2.0
 REQUEST_ID_KEY = "mlxconsole.request_id"
 ENDPOINT_KEY = "mlxconsole.endpoint"
+STARTED_KEY = "mlxconsole.started"
+"""`time.monotonic` of the request's headers."""
 CLEANUP_KEY = "mlxconsole.cleanup"
 """An `AsyncExitStack` that is left when the request is over, however it ends."""
 
@@ -46,7 +48,7 @@ class RequestMeter:
             return
         scope[REQUEST_ID_KEY] = f"req_{secrets.token_hex(16)}"
         watched = _Exchange(scope, receive, send)
-        started = time.monotonic()
+        started = scope[STARTED_KEY] = time.monotonic()
         self._metrics.in_flight.inc()
         try:
             async with AsyncExitStack() as cleanup:

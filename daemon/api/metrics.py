@@ -51,7 +51,7 @@ class Metrics:
         )
         self.prompt_tokens = Counter(
             "mlxconsole_prompt_tokens",
-            "Tokens of prompts that were given to the engine.",
+            "Tokens of the prompts of requests that have ended.",
             registry=self.registry,
         )
         self.cached_tokens = Counter(
@@ -61,7 +61,7 @@ class Metrics:
         )
         self.completion_tokens = Counter(
             "mlxconsole_completion_tokens",
-            "Tokens generated for answers.",
+            "Tokens generated for requests that have ended.",
             registry=self.registry,
         )
         self.cancelled = Counter(
