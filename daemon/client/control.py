@@ -16,7 +16,7 @@ from daemon.errors import ClusterError, InvalidRequest, NotReady, QueueFull, Sta
 from protos import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 CALL_TIMEOUT_S = 2.0
 FRAME_TIMEOUT_S = 5.0
@@ -73,7 +73,7 @@ class ControlClient:
 
     async def watch(
         self, history_lines: int = 0, frame_timeout_s: float = FRAME_TIMEOUT_S
-    ) -> AsyncIterator[control_pb2.WatchFrame]:
+    ) -> AsyncGenerator[control_pb2.WatchFrame]:
         """Frames until the supervisor ends in order.
 
         Args:

@@ -50,6 +50,7 @@ class LineSplitter(asyncio.Protocol):
         """Pass on what has no end."""
         del exc
         self._finish(self._begun)
+        self._begun = b""
         if not self.closed.done():
             self.closed.set_result(None)
 

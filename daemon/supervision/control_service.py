@@ -92,15 +92,17 @@ class ControlService(control_pb2_grpc.ControlServicer):
         del context
         closing = self._supervised.closing
         with self._supervised.history.subscribe(request.history_lines) as subscription:
-            last = False
-            while not last:
+            while True:
                 last = closing.is_set()
                 frame = subscription.take()
                 frame.status.CopyFrom(self._supervised.status())
                 yield frame
-                if not subscription.waiting and not last:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(closing.wait(), FRAME_INTERVAL_S)
+                if subscription.waiting:
+                    continue
+                if last:
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(closing.wait(), FRAME_INTERVAL_S)
 
     async def Restart(  # noqa: N802  named by control.proto
         self, request: control_pb2.RestartRequest, context: Context

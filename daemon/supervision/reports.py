@@ -127,8 +127,8 @@ def _layers(value: Any) -> tuple[int, int] | None:
     match value:
         case None:
             return None
-        case [int(low), int(high)] if 0 <= low <= high < 2**32:
-            return low, high
+        case [low, high] if _number(low, 32) <= _number(high, 32):
+            return int(low), int(high)
         case _:
             raise ValueError(f"layers must be [lo, hi], not {str(value)[:40]}")
 

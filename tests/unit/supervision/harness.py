@@ -37,6 +37,13 @@ LIMITS = LimitsPart(
 )
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until something outside the event loop has come true, and fail if it does not."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110  processes and threads set no asyncio.Event
+            await asyncio.sleep(0.01)
+
+
 def make_settings(ranks: int = 1, **limits: Any) -> Settings:
     """Settings on free ports, with a cluster name that marks every child's command line."""
     api_port, *rank_ports = free_ports(1 + 2 * ranks)
