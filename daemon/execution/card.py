@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTEXT_KEYS = ("max_position_embeddings", "max_sequence_length", "seq_length", "n_positions")
+EXPERTS_CHOSEN_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k")
 DEFAULT_CONTEXT = 4096
 KV_STEP = 256
 """Tokens by which mlx-lm grows a cache."""
@@ -37,6 +38,8 @@ class ModelCard:
     """What forbids the other cuts."""
     layer_bytes: tuple[int, ...]
     """Weights of each layer."""
+    layer_work_bytes: tuple[int, ...]
+    """Weights of each layer that one token touches: of the experts, only those chosen."""
     embed_bytes: int
     """Weights that only the first stage has besides its layers."""
     head_bytes: int
@@ -72,6 +75,7 @@ def inspect(path: Path) -> ModelCard:
         legal_cuts=traced.legal_cuts,
         why=traced.why,
         layer_bytes=layers,
+        layer_work_bytes=tuple(_work_bytes(layer, config) for layer in skeleton.layers),
         embed_bytes=first - shared,
         head_bytes=last - shared,
         shared_bytes=shared,
@@ -114,6 +118,17 @@ def _token_bytes(cache: Any) -> int:
     if keys is None or not hasattr(keys, "shape"):
         return 0
     return cache_bytes(cache) // keys.shape[2]
+
+
+def _work_bytes(layer: Any, config: dict[str, Any]) -> int:
+    """A layer's bytes, those of its experts scaled by the part of them that a token uses."""
+    total = float(parameter_bytes(layer))
+    chosen = _first_number(config, EXPERTS_CHOSEN_KEYS)
+    for _, module in layer.named_modules():
+        if chosen and "SwitchLinear" in type(module).__name__:
+            experts = module.weight.shape[0]
+            total -= parameter_bytes(module) * (1 - min(1.0, chosen / experts))
+    return int(total)
 
 
 def _first_number(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:

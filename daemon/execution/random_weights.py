@@ -29,9 +29,10 @@ def randomise(model: Any, dtype: mx.Dtype = mx.float32, seed: int = 0) -> None:
 def _scaled(name: str, old: mx.array, noise: mx.array) -> mx.array:
     if old.ndim >= 2:
         # Strong blocks: the answer must not be decided by the embedding alone.
-        gain = 3.0 if "o_proj" in name or "down_proj" in name else 1.0
+        # Sharp attention: it must depend on the whole context.
+        gains = {"o_proj": 3.0, "down_proj": 3.0, "q_proj": 2.0, "k_proj": 2.0}
+        gain = next((gain for part, gain in gains.items() if part in name), 1.0)
         return noise * gain / old.shape[-1] ** 0.5
     if name.endswith(("q_norm.weight", "k_norm.weight")):
-        # Sharp attention: the answer must depend on the whole context.
         return 2.0 * (1.0 + 0.1 * noise)
     return old + 0.02 * noise
