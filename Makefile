@@ -5,7 +5,8 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 
 .PHONY: check lint types layers test soak bench protos lock image
 
-check: lint types layers test  ## everything that CI runs
+check:  ## everything that CI runs
+	./launch/test
 
 lint:
 	$(BIN)ruff check .
