@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from daemon.api.errors import ApiError
+from daemon.api.generation import PAUSE_S
 from daemon.api.metrics import Metrics
 from daemon.errors import ClusterError
 
@@ -45,6 +46,7 @@ class ApiContext:
         self.metrics = Metrics()
         self.model_name = served_name(settings.cluster.model)
         self.started_at = int(time.time())
+        self.pause_s = PAUSE_S
         self._names = {self.model_name, settings.cluster.model}
         self._load_text = load_text
         self._text: asyncio.Future[TextModel] | None = None
@@ -61,7 +63,7 @@ class ApiContext:
 
     def close(self) -> None:
         """Let the thread go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def text(self) -> TextModel:
         """The text model, waited for if it is still loading.
@@ -100,6 +102,10 @@ class ApiContext:
             return None
         self._info_at = time.monotonic()
         return self._info
+
+    def forget_info(self) -> None:
+        """Ask the engine anew, next time."""
+        self._info_at = -INFO_FRESH_S
 
     async def max_context(self) -> int:
         """Tokens of prompt and answer together; 0 while nobody knows."""

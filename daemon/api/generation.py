@@ -52,7 +52,7 @@ class Generation:
         choices: Sequence[Choice],
         *,
         prompt_tokens: int,
-        pause_s: float = PAUSE_S,
+        pause_s: float,
     ) -> None:
         self._engine = engine
         self._calls = calls

@@ -28,7 +28,13 @@ async def start_generation(
     prompt_tokens: int,
 ) -> Generation:
     """A generation that runs until the answer is out or the client has left."""
-    generation = Generation(context.engine, calls, choices, prompt_tokens=prompt_tokens)
+    generation = Generation(
+        context.engine,
+        calls,
+        choices,
+        prompt_tokens=prompt_tokens,
+        pause_s=context.pause_s,
+    )
     started: float = request.scope[STARTED_KEY]  # type: ignore[typeddict-item]
     # Left in reverse order: counted when the sequences have ended.
     request.scope[CLEANUP_KEY].callback(_count, context, generation, started)  # type: ignore[typeddict-item]

@@ -5,6 +5,7 @@ Owns the listening socket and the order of a shutdown. Knows no endpoint.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75.0
+LAST_CALL_S = 0.5
+"""After the grace, for connections to close."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -73,5 +76,19 @@ async def serve(
     config.accesslog = None
     config.h2_max_concurrent_streams = 512
     sockets = Sockets([], [listener], [])
-    wrapped = ASGIWrapper(app)
-    await worker_serve(wrapped, config, sockets=sockets, shutdown_trigger=stop)
+    stopped = asyncio.Event()
+
+    async def trigger() -> None:
+        await stop()
+        stopped.set()
+
+    serving = asyncio.create_task(
+        worker_serve(ASGIWrapper(app), config, sockets=sockets, shutdown_trigger=trigger)
+    )
+    ending = asyncio.create_task(stopped.wait())
+    await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
+    # From Python 3.12 on, Hypercorn waits for open connections without a limit of its own.
+    await asyncio.wait((serving,), timeout=grace_s + LAST_CALL_S)
+    for task in (serving, ending):
+        task.cancel()
+    await asyncio.gather(serving, ending, return_exceptions=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.text.model import TextModel
     from tests.support.fake_engine import FakeEngine
 
-GRACE_S = 2.0
+GRACE_S = 0.7
 
 
 @dataclass

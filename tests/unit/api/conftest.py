@@ -10,6 +10,7 @@ from daemon.text.loader import load_text_model
 from tests.support.fake_engine import FakeEngine
 from tests.support.served_api import ServedApi, served
 from tests.support.tiny_tokenizer import MAX_CONTEXT, write_tiny_tokenizer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,4 +35,5 @@ async def api(engine: FakeEngine, text_model: TextModel) -> AsyncGenerator[Serve
     """A server with it."""
     async with served(engine, text_model) as running:
         yield running
-        assert engine.live == 0, "a sequence outlived its request"
+        # No sequence outlives its request.
+        await until(lambda: engine.live == 0)
