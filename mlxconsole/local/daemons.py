@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlxconsole.local.state_dir import StateDir
 
 SETTINGS_VARIABLE = re.compile(r"MLXCONSOLE_(CLUSTER|API|ENGINE|LIMITS)_")
+# -P: a folder named `daemon` in the state folder is not our package.
+DAEMON_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "daemon.cli")
 EXIT_GRACE_S = 2.0
 """Beyond the grace that a supervisor gives to its own children."""
 
@@ -47,12 +49,11 @@ def spawn(rank: int, state: StateDir, environ: Mapping[str, str]) -> Daemon:
     Settings variables are left out: they are in the file already, where flags have beaten them.
     """
     kept = {key: text for key, text in environ.items() if not SETTINGS_VARIABLE.match(key)}
-    command = [sys.executable, "-m", "daemon.cli", "--rank", str(rank)]
-    command += ["--config", str(state.config), "--state-dir", str(state.path)]
+    where = ("--config", str(state.config), "--state-dir", str(state.path))
     output = state.output(rank)
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command,
+            [*DAEMON_COMMAND, "--rank", str(rank), *where],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -42,9 +42,10 @@ async def take_down(state: StateDir) -> int:
         family = process_mark.with_descendants(marks.values())
         if settings and marks:
             members = {m.rank: m for m in Cluster.from_settings(settings).members}
-            asked = [_ask(members[r], marks[r], grace_s) for r in marks if r in members]
-            await asyncio.gather(*asked)
-            process_mark.wait_gone(marks.values(), grace_s + LEAVE_MARGIN_S)
+            ranks = [rank for rank in marks if rank in members]
+            answers = await asyncio.gather(*(_ask(members[r], marks[r], grace_s) for r in ranks))
+            leaving = [marks[r] for r, yes in zip(ranks, answers, strict=True) if yes]
+            process_mark.wait_gone(leaving, grace_s + LEAVE_MARGIN_S)
         left = daemons.end_all(state, grace_s) or [
             mark.pid for mark in process_mark.end(family, grace_s)
         ]
