@@ -267,7 +267,7 @@ async def test_reasoning_is_kept_apart(api: ServedApi) -> None:
 @pytest.mark.parametrize(
     ("body", "closed"),
     [
-        ({}, False),
+        ({}, True),
         ({"reasoning_effort": "none"}, True),
         ({"reasoning_effort": "high"}, False),
         ({"chat_template_kwargs": {"enable_thinking": False}}, True),

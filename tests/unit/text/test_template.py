@@ -88,3 +88,11 @@ def test_end_ids_and_context_come_from_the_config(text_model: TextModel) -> None
         "<|im_end|>",
     ]
     assert text_model.max_context == 512
+
+
+def test_without_a_switch_the_template_decides(text_model: TextModel) -> None:
+    """The demo model's template answers directly; others think unless told not to."""
+    messages = [{"role": "user", "content": "hi"}]
+    assert text_model.render(messages, None, {}) == text_model.render(
+        messages, None, {"enable_thinking": False}
+    )
