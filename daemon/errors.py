@@ -9,6 +9,7 @@
     |-- CommError                between ranks: see daemon/comm
     |   |-- InvalidRank
     |   |-- RecvTimeout
+    |   |-- SendTimeout          no room, or the peer has never come up
     |   |-- PeerLost
     |   |-- CollectiveMismatch   ranks disagree on operation, shape or dtype
     |   |-- HandshakeRefused     wrong cluster, epoch or protocol version
@@ -83,6 +84,10 @@ class RecvTimeout(CommError):
     """Nothing arrived in time; the peer may be well."""
 
 
+class SendTimeout(CommError):
+    """A message could not leave in time: the peer is slow, or has not come up yet."""
+
+
 class PeerLost(CommError):
     """The peer's process or its link is gone for longer than an interruption may last."""
 
@@ -134,6 +139,7 @@ GRPC_CODES: dict[type[ClusterError], str] = {
     ModelError: "FAILED_PRECONDITION",
     CommError: "UNAVAILABLE",
     RecvTimeout: "DEADLINE_EXCEEDED",
+    SendTimeout: "DEADLINE_EXCEEDED",
     StaleGeneration: "FAILED_PRECONDITION",
     InvalidRequest: "INVALID_ARGUMENT",
     QueueFull: "RESOURCE_EXHAUSTED",

@@ -1,0 +1,175 @@
+"""One lane of a link: its two ends of a session, and the thread that writes its frames.
+
+A link has a lane for small frames and one for bulk, each with streams of its own. Everything here
+but `run` is called with the link's lock held. Knows nothing of gRPC: a `Stream` is anything that
+takes frames.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from daemon.comm.frames import Kind, pack_header
+from daemon.comm.session import Entry, Inbox, Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ACK_EVERY_FRAMES = 16
+ACK_EVERY_BYTES = 64 * 1024
+DIRECT_BYTES = 60 * 1024
+"""The caller's thread writes a frame itself while this little is under way: HTTP/2 gives every
+stream a window of 64 KB, so the write can't block."""
+WINDOW_BYTES = 16 * 1024 * 1024
+WINDOW_FRAMES = 16384
+
+
+class Stream(Protocol):
+    """Frames towards the peer, in order."""
+
+    ready: bool
+    """The welcome has been sent."""
+    busy: bool
+    """A thread is writing; only that thread changes it back."""
+
+    def send(self, frame: bytes) -> None:
+        """Write; blocks under flow control, and returns without an error if the stream died."""
+        ...
+
+    def cancel(self) -> None:
+        """End it; a blocked `send` returns."""
+        ...
+
+
+class Lane:
+    """Session state of one lane and who may write to its stream."""
+
+    def __init__(
+        self,
+        number: int,
+        lock: threading.RLock,
+        heartbeat_s: float,
+        feed: Callable[[], Entry | None] = lambda: None,
+    ) -> None:
+        """``feed`` makes the next frame when all others are sent (lock held); for bulk."""
+        self.number = number
+        self.outbox = Outbox()
+        self.inbox = Inbox()
+        self.stream: Stream | None = None
+        self.inbound = False
+        """The peer's stream to us is welcomed and alive."""
+        self.hold = False
+        """Acknowledge nothing more: what arrived has not been taken yet."""
+        self.work = threading.Condition(lock)
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._heartbeat_s = heartbeat_s
+        self._feed = feed
+        self._lock = lock
+        self._last_sent = 0.0
+        self._ack_now: int | None = None  # kind of the frame to acknowledge with
+        self._closed = False
+
+    def reset(self) -> None:
+        """A new session: nothing sent, nothing received, no stream of the old one."""
+        self.outbox, self.inbox = Outbox(), Inbox()
+        self.inbound = False
+        self.detach()
+
+    def detach(self) -> None:
+        """Give up the stream towards the peer."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.cancel()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more frame may be pushed."""
+        outbox = self.outbox
+        return outbox.unacknowledged_bytes < WINDOW_BYTES and len(outbox) < WINDOW_FRAMES
+
+    def push(
+        self, kind: int, tag: int, parts: Sequence[bytes | memoryview], size: int
+    ) -> tuple[Stream, bytes] | None:
+        """Queue a frame. A result is for the caller to write at once, with `write`."""
+        self.outbox.push(kind, tag, parts, size)
+        stream = self.stream
+        direct = (
+            stream is not None
+            and stream.ready
+            and not stream.busy
+            and self.outbox.unsent == 1
+            and self.outbox.unacknowledged_bytes <= DIRECT_BYTES
+        )
+        if direct:
+            return self._next(0.0)
+        self.work.notify()
+        return None
+
+    def write(self, stream: Stream, frame: bytes) -> None:
+        """Write what `push` gave, without the lock."""
+        stream.send(frame)
+        with self._lock:
+            stream.busy = False
+            if self.outbox.unsent or self._ack_now is not None:
+                self.work.notify()
+
+    def acknowledge_soon(self, *, ask: bool = False) -> None:
+        """Have an acknowledgement sent; with ``ask``, one that wants an answer."""
+        self._ack_now = Kind.ACK_NOW if ask else (self._ack_now or Kind.ACK)
+        self.work.notify()
+
+    def note_received(self, size: int) -> None:
+        """A frame was accepted: acknowledge every few of them."""
+        self.bytes_received += size
+        inbox = self.inbox
+        due = inbox.received - inbox.told >= ACK_EVERY_FRAMES
+        if (due or inbox.bytes_since_told >= ACK_EVERY_BYTES) and not self.hold:
+            self.acknowledge_soon()
+
+    def close(self) -> None:
+        """End the writing thread."""
+        self._closed = True
+        self.detach()
+        self.work.notify()
+
+    def run(self, wait_s: Callable[[], float], watch: Callable[[], None]) -> None:
+        """Write frames until `close`; call ``watch`` at least every ``wait_s()``, unlocked."""
+        while True:
+            with self._lock:
+                job = self._next(self._heartbeat_s)
+                if job is None and not self._closed:
+                    self.work.wait(wait_s())
+                    job = self._next(self._heartbeat_s)
+                if self._closed:
+                    return
+            if job is not None:
+                self.write(*job)
+            watch()
+
+    def _next(self, heartbeat_s: float) -> tuple[Stream, bytes] | None:
+        """The stream and the frame to write to it now; marks the stream as busy."""
+        stream = self.stream
+        if stream is None or not stream.ready or stream.busy:
+            return None
+        outbox = self.outbox
+        now = time.monotonic()
+        entry = outbox.take() or (self._feed() if self.has_room else None)
+        if entry is not None:
+            head = (entry.kind, self.number, entry.tag, entry.sequence, self._acknowledgement())
+            frame = b"".join((pack_header(*head), *entry.parts))
+            self.bytes_sent += len(frame)
+        elif self._ack_now is not None or now - self._last_sent >= heartbeat_s > 0:
+            kind = self._ack_now or Kind.ACK
+            frame = pack_header(kind, self.number, 0, 0, self._acknowledgement())
+            self._ack_now = None
+        else:
+            return None
+        self._last_sent = now
+        stream.busy = True
+        return stream, frame
+
+    def _acknowledgement(self) -> int:
+        return self.inbox.told if self.hold else self.inbox.tell()

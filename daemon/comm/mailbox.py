@@ -1,0 +1,147 @@
+"""Messages that have arrived and wait for a `recv`, per (tag, source). Any thread.
+
+A waiting receiver gets its message handed over directly: one lock release, no broadcast.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from daemon.errors import RecvTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.comm.events import Message
+    from daemon.errors import CommError
+
+
+class _Waiter:
+    """One blocked `take`."""
+
+    def __init__(self, source: int | None) -> None:
+        self.source = source
+        self.message: Message | None = None
+        self.error: CommError | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+class Mailbox:
+    """Holds at most what the peers may send before they are held back."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+        self._lock = threading.Lock()
+        self._messages: dict[int, deque[Message]] = {}  # by tag, in order of arrival
+        self._waiters: dict[int, list[_Waiter]] = {}
+        self._bytes: dict[int, int] = {}  # by source
+
+    def put(self, message: Message) -> int:
+        """Hand over or keep a message; bytes that are kept of its source."""
+        source = message.source
+        with self._lock:
+            for waiter in self._waiters.get(message.tag, ()):
+                if waiter.message is None and waiter.source in (None, source):
+                    self._leave(message.tag, waiter)
+                    waiter.message = message
+                    waiter.woken.release()
+                    return self._bytes.get(source, 0)
+            self._messages.setdefault(message.tag, deque()).append(message)
+            kept = self._bytes.get(source, 0) + len(message.payload)
+            self._bytes[source] = kept
+            return kept
+
+    def take(
+        self,
+        tag: int,
+        source: int | None,
+        timeout_s: float,
+        check: Callable[[float], None] = lambda _elapsed_s: None,
+    ) -> Message:
+        """The oldest message of a tag and a source (None: any), waiting for it.
+
+        ``check`` is called with the elapsed seconds before waiting and raises if that is in vain.
+
+        Raises:
+            RecvTimeout: none came.
+            CommError: what `fail` was told meanwhile.
+        """
+        start = time.monotonic()
+        waiter = _Waiter(source)
+        with self._lock:
+            message = self._pop(tag, source)
+            if message is not None:
+                return message
+            check(0.0)
+            self._waiters.setdefault(tag, []).append(waiter)
+        if not waiter.woken.acquire(timeout=timeout_s):
+            with self._lock:
+                if waiter.message is None and waiter.error is None:
+                    self._leave(tag, waiter)
+        if waiter.message is not None:
+            return waiter.message
+        if waiter.error is not None:
+            raise waiter.error
+        raise RecvTimeout(
+            "no message arrived",
+            rank=self._rank,
+            peer=source,
+            tag=tag,
+            elapsed_s=time.monotonic() - start,
+        )
+
+    def drain(self, tag: int) -> list[Message]:
+        """Take all messages of a tag."""
+        with self._lock:
+            messages = list(self._messages.pop(tag, ()))
+            for message in messages:
+                self._bytes[message.source] -= len(message.payload)
+            return messages
+
+    def kept_bytes(self, source: int) -> int:
+        """Bytes of a source that nobody has taken."""
+        return self._bytes.get(source, 0)
+
+    def forget(self, source: int) -> None:
+        """Drop what came from a life of a peer that is over."""
+        with self._lock:
+            for tag, messages in list(self._messages.items()):
+                kept = deque(message for message in messages if message.source != source)
+                if kept:
+                    self._messages[tag] = kept
+                else:
+                    del self._messages[tag]
+            self._bytes.pop(source, None)
+
+    def fail(self, make_error: Callable[[int], CommError], source: int | None = None) -> None:
+        """End the waits for a source (None: all waits) with an error made from the tag."""
+        with self._lock:
+            for tag, waiters in list(self._waiters.items()):
+                for waiter in list(waiters):
+                    if source is None or waiter.source == source:
+                        self._leave(tag, waiter)
+                        waiter.error = make_error(tag)
+                        waiter.woken.release()
+
+    def _pop(self, tag: int, source: int | None) -> Message | None:
+        messages = self._messages.get(tag)
+        if not messages:
+            return None
+        for index, message in enumerate(messages):
+            if source is None or message.source == source:
+                del messages[index]
+                if not messages:
+                    del self._messages[tag]
+                self._bytes[message.source] -= len(message.payload)
+                return message
+        return None
+
+    def _leave(self, tag: int, waiter: _Waiter) -> None:
+        waiters = self._waiters[tag]
+        waiters.remove(waiter)
+        if not waiters:
+            del self._waiters[tag]
