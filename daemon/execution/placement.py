@@ -155,19 +155,28 @@ class _Problem:
         return len(self.edges) - 1 in self._reachable(time_s, fill)[-1]
 
     def ranges(self, time_s: float, fill: float) -> tuple[tuple[int, int], ...]:
-        """A placement within the bounds, the earlier ranks as loaded as they allow."""
+        """A placement within the bounds, as even as they allow."""
         reachable = self._reachable(time_s, fill)
         stop = len(self.edges) - 1
         found: list[tuple[int, int]] = []
         for rank in reversed(range(len(self.devices))):
-            start = max(
+            wanted = self._even_start(rank, stop)
+            starts = (
                 edge
                 for edge in reachable[rank]
                 if edge < stop <= self._furthest(rank, edge, time_s, fill)
             )
+            start = min(starts, key=lambda edge: (abs(self.read[edge] - wanted), -edge))
             found.append((self.edges[start], self.edges[stop]))
             stop = start
         return tuple(reversed(found))
+
+    def _even_start(self, rank: int, stop: int) -> float:
+        """Bytes read before ``rank``, if it and the ranks before shared all up to ``stop``."""
+        speeds = [device.speed for device in self.devices[: rank + 1]]
+        own = self.extra_read[rank]
+        total = self.read[stop] + sum(self.extra_read[: rank + 1])
+        return self.read[stop] + own - total * speeds[rank] / sum(speeds)
 
     def _reachable(self, time_s: float, fill: float) -> list[set[int]]:
         """Per rank the edges at which it may start; one set more for the end."""
