@@ -125,7 +125,7 @@ class LogView(ScrollView, can_focus=True):
         text = self._style("text")
         segments = [
             Segment(f"{clock} ", self._style("dim")),
-            Segment(f"{who:<12.12} ", text),
+            Segment(f"{who:<16.16} ", text),
             Segment(f"{entry.level:<7.7} ", self._style(LEVEL_TONES.get(entry.level, "text"))),
             Segment(entry.text, text),
         ]

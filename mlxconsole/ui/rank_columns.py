@@ -114,7 +114,7 @@ def _memory(key: str) -> Cell:
 
 def _of_status(read: Callable[[RankStatus], object]) -> Cell:
     def cell(view: RankView, _now_s: float) -> str:
-        return str(read(view.status) or UNKNOWN) if view.status else UNKNOWN
+        return str(read(view.status)) if view.status and view.status.worker_pid else UNKNOWN
 
     return cell
 

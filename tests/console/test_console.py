@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,62 +19,35 @@ from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.restart_dialog import RestartDialog
 from protos.control_pb2 import LogLine
+from tests.support.console_pilot import Console
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
 
     from textual.pilot import Pilot
 
 RANKS = 3
 
 
-class Console:
-    """An app under test: its screen as text, its source, its store."""
+class FedConsole(Console):
+    """A console whose ranks are driven by hand."""
 
     def __init__(self, app: ConsoleApp, pilot: Pilot[None], source: FakeSource) -> None:
-        self.app, self.pilot, self.source = app, pilot, source
-
-    @property
-    def table(self) -> RankTable:
-        """The rank table."""
-        return self.app.screen_stack[0].query_one(RankTable)
-
-    @property
-    def log(self) -> LogView:
-        """The log."""
-        return self.app.screen_stack[0].query_one(LogView)
-
-    def lines(self) -> list[str]:
-        """What the screen shows."""
-        compositor = self.app.screen._compositor  # pyright: ignore[reportPrivateUsage] no other way
-        strips = compositor.render_strips()
-        return ["".join(segment.text for segment in strip) for strip in strips]
-
-    def text(self) -> str:
-        """What the screen shows, as one text."""
-        return "\n".join(self.lines())
-
-    async def until(self, true: Callable[[], bool], limit_s: float = 10.0) -> None:
-        """Let the app work until something holds."""
-        deadline_s = time.monotonic() + limit_s
-        while not true():
-            assert time.monotonic() < deadline_s, f"never came true; the screen:\n{self.text()}"
-            await asyncio.sleep(0.02)
-
-    async def shows(self, text: str) -> None:
-        """Wait until the screen shows ``text``."""
-        await self.until(lambda: text in self.text())
+        super().__init__(app, pilot)
+        self.source = source
 
 
 @asynccontextmanager
-async def console(size: tuple[int, int] = (100, 30), ranks: int = RANKS) -> AsyncGenerator[Console]:
+async def console(
+    size: tuple[int, int] = (100, 30), ranks: int = RANKS
+) -> AsyncGenerator[FedConsole]:
     """A console on ready ranks."""
     source = FakeSource(seeded.cluster(ranks))
     for rank in range(ranks):
         source.show(rank, seeded.frame(seeded.status(rank, ranks), *seeded.log_lines(rank, 5)))
     app = ConsoleApp(source)
     async with app.run_test(size=size, notifications=True) as pilot:
-        running = Console(app, pilot, source)
+        running = FedConsole(app, pilot, source)
         await running.shows(f"{ranks}/{ranks} READY")
         yield running
 
@@ -214,7 +185,7 @@ async def test_the_reader_keeps_the_place_when_old_lines_are_dropped() -> None:
         return [LogLine(event=f"line_{n}", sequence=n) for n in range(first, first + count)]
 
     async with app.run_test(size=(80, 20)) as pilot:
-        running = Console(app, pilot, source)
+        running = FedConsole(app, pilot, source)
         source.show(0, seeded.frame(seeded.status(0, 1), *some(0, 100)))
         await running.shows("line_99")
         await pilot.press("tab", "k")

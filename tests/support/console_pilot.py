@@ -1,0 +1,55 @@
+"""A console under a pilot: what its screen says, and waiting until it says something."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from mlxconsole.ui.log_view import LogView
+from mlxconsole.ui.rank_table import RankTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.pilot import Pilot
+
+    from mlxconsole.ui.app import ConsoleApp
+
+
+class Console:
+    """An app under test, and its screen as text."""
+
+    def __init__(self, app: ConsoleApp, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
+
+    @property
+    def table(self) -> RankTable:
+        """The rank table."""
+        return self.app.screen_stack[0].query_one(RankTable)
+
+    @property
+    def log(self) -> LogView:
+        """The log."""
+        return self.app.screen_stack[0].query_one(LogView)
+
+    def lines(self) -> list[str]:
+        """What the screen shows."""
+        compositor = self.app.screen._compositor  # pyright: ignore[reportPrivateUsage] no other way
+        strips = compositor.render_strips()
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    def text(self) -> str:
+        """What the screen shows, as one text."""
+        return "\n".join(self.lines())
+
+    async def until(self, true: Callable[[], bool], limit_s: float = 15.0) -> None:
+        """Let the app work until something holds."""
+        deadline_s = time.monotonic() + limit_s
+        while not true():
+            assert time.monotonic() < deadline_s, f"never came true; the screen:\n{self.text()}"
+            await asyncio.sleep(0.02)
+
+    async def shows(self, text: str) -> None:
+        """Wait until the screen shows ``text``."""
+        await self.until(lambda: text in self.text())
