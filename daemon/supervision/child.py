@@ -114,6 +114,14 @@ class Child:
             if self._following is not None:
                 self._following.cancel()
 
+    def abandon(self) -> None:
+        """Kill the process without asking what follows: the supervisor itself is failing.
+
+        Its following task does so too, unless it was cancelled before its first step.
+        """
+        if self._process is not None:
+            self._process.close()
+
     def measure(self) -> None:
         """Look at the process from outside."""
         self.rss_bytes = (process_stats.rss_bytes(self.pid) if self.pid else 0) or self.rss_bytes

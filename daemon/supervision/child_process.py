@@ -70,7 +70,12 @@ class ChildProcess:
     def __init__(self, process: subprocess.Popen[bytes], report: IO[bytes], life_fd: int) -> None:
         self._process = process
         self._report = report
-        self._life_fd = life_fd
+        self._stdout = cast("IO[bytes]", process.stdout)
+        self._stderr = cast("IO[bytes]", process.stderr)
+        self._unread: list[IO[bytes]] = [self._report, self._stdout, self._stderr]
+        self._read: list[asyncio.ReadTransport] = []
+        self._life_fds = [life_fd]
+        self._ended = _end_of(process)
 
     @property
     def pid(self) -> int:
@@ -91,30 +96,43 @@ class ChildProcess:
 
         A child that still runs when this is cancelled is killed.
         """
-        process = self._process
-        stdout, stderr = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)
-        transports: list[asyncio.ReadTransport] = []
-        splitters: list[LineSplitter] = []
-        sources: tuple[tuple[IO[bytes], LineTaker, int, bytes], ...] = (
-            (self._report, on_report, MAX_REPORT_LINE, b"\n"),
-            (stdout, lambda line: on_output("stdout", line), MAX_OUTPUT_LINE, b"[\r\n]"),
-            (stderr, lambda line: on_output("stderr", line), MAX_OUTPUT_LINE, b"[\r\n]"),
-        )
         try:
-            for pipe, take, limit, separator in sources:
-                transport, splitter = await _read_lines(pipe, take, limit, separator)
-                transports.append(transport)
-                splitters.append(splitter)
-            return_code = await _ended(process)
+            lines = [
+                await self._read_lines(self._report, on_report, MAX_REPORT_LINE, b"\n"),
+                await self._read_lines(
+                    self._stdout, lambda line: on_output("stdout", line), MAX_OUTPUT_LINE, b"[\r\n]"
+                ),
+                await self._read_lines(
+                    self._stderr, lambda line: on_output("stderr", line), MAX_OUTPUT_LINE, b"[\r\n]"
+                ),
+            ]
+            return_code = await self._ended
             self.signal_group(signal.SIGKILL)
-            await asyncio.wait([splitter.closed for splitter in splitters], timeout=_DRAIN_S)
+            await asyncio.wait([splitter.closed for splitter in lines], timeout=_DRAIN_S)
             return return_code
         finally:
-            if process.returncode is None:
-                self.signal_group(signal.SIGKILL)
-            for transport in transports:
-                transport.close()
-            os.close(self._life_fd)
+            self.close()
+
+    def close(self) -> None:
+        """Let go of it: kill what lives, close its pipes. Twice does no harm."""
+        if self._process.returncode is None:
+            self.signal_group(signal.SIGKILL)
+        for transport in self._read:
+            transport.close()
+        while self._unread:
+            self._unread.pop().close()
+        while self._life_fds:
+            os.close(self._life_fds.pop())
+
+    async def _read_lines(
+        self, pipe: IO[bytes], take: LineTaker, max_bytes: int, separator: bytes
+    ) -> LineSplitter:
+        transport, splitter = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: LineSplitter(take, max_bytes, separator), pipe
+        )
+        self._unread.remove(pipe)
+        self._read.append(transport)
+        return splitter
 
 
 def spawn(
@@ -152,16 +170,8 @@ def spawn(
     return ChildProcess(process, os.fdopen(report_read, "rb", 0), life_write)
 
 
-async def _read_lines(
-    pipe: IO[bytes], take: LineTaker, max_bytes: int, separator: bytes
-) -> tuple[asyncio.ReadTransport, LineSplitter]:
-    return await asyncio.get_running_loop().connect_read_pipe(
-        lambda: LineSplitter(take, max_bytes, separator), pipe
-    )
-
-
-async def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end on a thread of its own, which notices at once on every system."""
+def _end_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """Its return code, from a thread of its own, which notices the end at once on every system."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -175,4 +185,4 @@ async def _ended(process: subprocess.Popen[bytes]) -> int:
             ended.set_result(return_code)
 
     threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
-    return await ended
+    return ended

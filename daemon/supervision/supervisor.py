@@ -7,6 +7,7 @@ processes. Never imports mlx.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
     from daemon.settings import Settings
 
+log = logging.getLogger(__name__)
+
+# SIGHUP: the terminal of a daemon that was started by hand is closed.
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MEASURE_INTERVAL_S = 1.0
 _AFTER_KILL_S = 5.0  # a process that the kernel can't end by then is left to it
 _PORT_PATIENCE_S = 1.0  # children of a supervisor that was just killed take a moment to go
@@ -91,13 +96,13 @@ class Supervisor:
             PortInUse, SettingsError: a port that this rank needs can't be had.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _END_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             with SupervisorLog(self.history, loop):
                 await self._serve(on_listening)
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _END_SIGNALS:
                 loop.remove_signal_handler(number)
 
     def status(self) -> control_pb2.RankStatus:
@@ -180,12 +185,18 @@ class Supervisor:
                 self._create_children(tasks)
                 measuring = tasks.create_task(self._measure())
                 if not self._stop.is_set():
-                    for child in self._children():
+                    # The worker first: it has more to load than the API process.
+                    for child in reversed(self._children()):
                         child.start()
                 await self._stop.wait()
                 await self._end_children()
                 measuring.cancel()
+        except ExceptionGroup:
+            log.exception("supervisor_failed")
+            raise
         finally:
+            for child in self._children():
+                child.abandon()
             self.closing.set()
             await server.stop(_SERVER_GRACE_S)
 
