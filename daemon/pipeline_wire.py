@@ -14,7 +14,8 @@ from daemon.comm import codec
 from daemon.engine.interfaces import PeerChange, Received
 
 if TYPE_CHECKING:
-    from daemon.comm import Communicator, Message, PeerEvent
+    from daemon.comm.communicator import Communicator
+    from daemon.comm.events import Message, PeerEvent
     from daemon.engine.loop import Inbox
 
 STEP_TAG = 1
@@ -51,7 +52,7 @@ class PipelineWire:
         """Queue ``value`` for another rank; waits for a link that is not up yet, within limits.
 
         Raises:
-            PeerLost: the rank is gone, or its link did not come up in time.
+            CommError: the rank is gone, or its link did not come up in time.
         """
         self._communicator.post(dst, STEP_TAG, codec.encode(value), timeout_s=self._timeout_s)
 

@@ -14,7 +14,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from daemon.comm import CommSettings, Communicator
+from daemon.comm.communicator import Communicator
+from daemon.comm.settings import CommSettings
 from daemon.engine import loop
 from daemon.engine.follower import Follower
 from daemon.engine.front import EngineFront, ServedModel

@@ -178,8 +178,9 @@ class EngineClient:
             except grpc.aio.AioRpcError as error:
                 reason = self._not_ready(error)
             self._commands = None
-            broken_since = broken_since or time.monotonic()
-            log.warning("engine_session_broken", extra={"fields": {"reason": str(reason)}})
+            if broken_since is None:
+                broken_since = time.monotonic()
+                log.warning("engine_session_broken", extra={"fields": {"reason": str(reason)}})
             waited_s = time.monotonic() - broken_since
             if not self._was_up or waited_s > self._recovery_timeout_s:
                 self._fail_all(reason)

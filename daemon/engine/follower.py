@@ -7,7 +7,7 @@ import time
 
 from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Report, Shard, Wire
 from daemon.engine.stage_runner import StageRunner
-from daemon.errors import ModelError, PeerLost
+from daemon.errors import CommError, ModelError
 from daemon.messages import Assign, Hello, LinkState, Ready, StepFrame, StepResult
 
 log = logging.getLogger(__name__)
@@ -105,5 +105,5 @@ class Follower:
     def _send(self, dst: int, value: object) -> None:
         try:
             self._wire.send(dst, value)
-        except PeerLost as error:  # its PeerChange follows; rank 0 decides what becomes of it
+        except CommError as error:  # its PeerChange follows; rank 0 decides what becomes of it
             log.warning("send_failed", extra={"fields": {"dst": dst, "error": str(error)}})

@@ -35,7 +35,7 @@ class Wire(Protocol):
     """Sends values of `daemon.messages` to other ranks, exactly once and in order."""
 
     def send(self, dst: int, value: Any) -> None:
-        """Queue ``value``. Raises PeerLost."""
+        """Queue ``value``. Raises CommError."""
         ...
 
 

@@ -21,7 +21,7 @@ from daemon.engine.interfaces import (
 )
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
-from daemon.errors import EngineError, NotReady, PeerLost, StepFailed
+from daemon.errors import CommError, EngineError, NotReady, StepFailed
 from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, StepResult
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Leader:
     def _send(self, dst: int, value: object) -> None:
         try:
             self._wire.send(dst, value)
-        except PeerLost as error:
+        except CommError as error:
             self._ended(self._membership.lost(dst), f"rank {dst} lost: {error}")
 
     # ---- clients
