@@ -54,6 +54,8 @@ class TextModel:
     ) -> RenderedChat:
         """The prompt of a chat; raises `TemplateRefusal`."""
         apply = self._tokenizer.apply_chat_template
+        if "enable_thinking" not in options:
+            apply = _undecided(self._tokenizer)
         return render(apply, messages, tools, options, self.marks.think_start)
 
     def encode(self, text: str, *, special: bool) -> tuple[int, ...]:
@@ -89,6 +91,16 @@ class TextModel:
             in_reasoning=in_reasoning,
             tool_use=tool_use,
         )
+
+
+def _undecided(tokenizer: Any) -> Any:
+    """`apply_chat_template` that leaves thinking to the template's own default.
+
+    mlx-lm's wrapper always passes a switch, so a template in Jinja is applied without it.
+    """
+    plain = tokenizer._tokenizer  # noqa: SLF001 - the wrapper has no other way in
+    in_jinja = plain.chat_template is not None and tokenizer._chat_template is None  # noqa: SLF001
+    return plain.apply_chat_template if in_jinja else tokenizer.apply_chat_template
 
 
 def _special_ids(tokenizer: Any) -> frozenset[int]:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import TemplateError, Undefined
+from jinja2 import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,6 @@ class RenderedChat:
     in_reasoning: bool
 
 
-_SWITCH = "enable_thinking"
-
-
 def render(
     apply: Callable[..., str],
     messages: Sequence[Mapping[str, Any]],
@@ -40,14 +37,10 @@ def render(
 ) -> RenderedChat:
     """Render with ``apply`` (a tokenizer's `apply_chat_template`).
 
-    Where nobody asked, the template's own default decides about thinking: mlx-lm's wrapper would
-    switch it on for every model that can, so it gets a value that templates see as not defined.
-
     Raises:
         TemplateRefusal: the template raised.
     """
     plain = [_plain(message) for message in messages]
-    options = {_SWITCH: Undefined(name=_SWITCH), **options}
     try:
         text = apply(
             plain, tools=tools or None, add_generation_prompt=True, tokenize=False, **options
