@@ -35,6 +35,7 @@ def test_the_picture_is_the_console_and_always_the_same(tmp_path: Path) -> None:
         screenshot.main([str(picture), "--size", "100x24"])
     first, second = (picture.read_text() for picture in pictures)
     assert first == second
+    assert "url(http" not in first
     text = html.unescape(first).replace("\xa0", " ")
     for wanted in ("3/4 READY", "412 tok/s", "LOADING 4/7", "Restart rank"):
         assert wanted in text
