@@ -28,9 +28,13 @@ stamp() { # stamp EXTRAS: what an environment that is up to date was made from
     echo "$1 $root $(cksum <"$root/pyproject.toml")"
 }
 
-is_prepared() { # is_prepared EXTRAS
-    [ -x "$venv/bin/mlxconsole" ] && [ -f "$venv/stamp$1" ] &&
-        [ "$(cat "$venv/stamp$1")" = "$(stamp "$1")" ] && is_recent "$venv/bin/python"
+has_stamp() { # has_stamp EXTRAS
+    [ -f "$venv/stamp$1" ] && [ "$(cat "$venv/stamp$1")" = "$(stamp "$1")" ]
+}
+
+is_prepared() { # is_prepared EXTRAS: with those, or with more
+    { has_stamp "$1" || has_stamp "[dev]"; } &&
+        [ -x "$venv/bin/mlxconsole" ] && is_recent "$venv/bin/python"
 }
 
 # prepare EXTRAS: .venv with the project, editable; EXTRAS is "" or "[dev]". Quick when it is done.
