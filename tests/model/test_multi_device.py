@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,12 @@ from daemon.execution.placement import USABLE, Device, forecast, place
 from daemon.execution.skeleton import open_skeleton
 from daemon.execution.stage import Stage
 from tests.support import random_models, staged
+from tests.support.running_cluster import RunningCluster, start_cluster
+from tests.support.servable_model import write_servable_model
+from tests.support.streams import Streams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MIB = 1 << 20
@@ -65,3 +71,38 @@ def test_heterogeneous_devices(devices: list[Device], folder: Path) -> None:
     executors = staged.load_executors(folder, ranges)
     tokens = [out.token for out in staged.generate(executors, PROMPT, COUNT)]
     assert tokens == staged.reference(folder, PROMPT, COUNT)
+
+
+@pytest.fixture(scope="module")
+def mortal_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """Two ranks that a test may kill."""
+    model = write_servable_model(tmp_path_factory.mktemp("servable"))
+    running = start_cluster(tmp_path_factory.mktemp("mortal"), model=str(model))
+    yield running
+    assert running.down().returncode == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("victim", [1, 0])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_device_failure_recovery(
+    mortal_cluster: RunningCluster, victim: int, temperature: float
+) -> None:
+    """SIGKILL of any rank in the middle of four answers changes no character of them."""
+    prompts = ["one", "the second prompt", "three " * 40, "a fourth one"]
+    undisturbed = Streams(mortal_cluster, prompts, temperature=temperature).run()
+    before = mortal_cluster.once()["ranks"][victim]
+    disturbed = Streams(
+        mortal_cluster,
+        prompts,
+        temperature=temperature,
+        at_event=40,
+        on_event=lambda: os.kill(before["pid"], signal.SIGKILL),
+    ).run()
+    assert [(a.text, a.finish_reason) for a in disturbed] == [
+        (a.text, a.finish_reason) for a in undisturbed
+    ]
+    after = mortal_cluster.once()["ranks"][victim]
+    assert after["generation"] == before["generation"] + 1
+    assert after["restarts"] == before["restarts"] + 1
+    assert any(len(a.text) > 20 for a in undisturbed)
