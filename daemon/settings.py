@@ -45,6 +45,8 @@ class ApiPart:
     port: int = API_PORT
     max_body_bytes: int = 8 * MIB
     """A larger request body is refused with 413."""
+    key_file: str = ""
+    """A file with one API key a line (`#` begins a comment); empty: nobody is asked for a key."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class LimitsPart:
     """Workers that died one after another without becoming READY: then the rank is FAILED."""
     peer_timeout_s: float = 3.0
     """A link interruption longer than this is the loss of the peer."""
+    recovery_timeout_s: float = 60.0
+    """How long requests wait for a lost rank; then they get 503 with the reason."""
     step_timeout_s: float = 60.0
     """A step that has not come back by then counts as stuck."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import Quart
 
-from daemon.api import chat, completions, health, models, tokens
+from daemon.api import auth, chat, completions, health, models, openapi, tokens
 from daemon.api.http import register_errors
 from daemon.api.meter import RequestMeter
 
@@ -24,6 +24,7 @@ def make_app(context: ApiContext) -> RequestMeter:
     app.config["BODY_TIMEOUT"] = 60
     app.config["RESPONSE_TIMEOUT"] = None
     register_errors(app)
-    for part in (models, chat, completions, tokens, health):
+    auth.register(app, context.key_digests)
+    for part in (models, chat, completions, tokens, health, openapi):
         part.register(app, context)
     return RequestMeter(cast("Any", app), context.metrics)

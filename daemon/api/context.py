@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from daemon.api.auth import read_keys
 from daemon.api.errors import ApiError
 from daemon.api.generation import PAUSE_S
 from daemon.api.metrics import Metrics
@@ -40,9 +41,14 @@ class ApiContext:
     def __init__(
         self, settings: Settings, engine: Engine, load_text: Callable[[], TextModel]
     ) -> None:
-        """``load_text`` runs in a thread as soon as `start` is called; it takes seconds."""
+        """``load_text`` runs in a thread as soon as `start` is called; it takes seconds.
+
+        Raises:
+            SettingsError: the key file can't be read.
+        """
         self.settings = settings
         self.engine = engine
+        self.key_digests = read_keys(settings.api.key_file)
         self.metrics = Metrics()
         self.model_name = served_name(settings.cluster.model)
         self.started_at = int(time.time())

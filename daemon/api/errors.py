@@ -44,7 +44,9 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """`Retry-After` where trying again can help."""
+        """`Retry-After` where trying again can help, and how to authenticate."""
+        if self.status == 401:
+            return {"WWW-Authenticate": "Bearer"}
         wait_s = RETRY_AFTER_S.get(self.status)
         return {} if wait_s is None else {"Retry-After": str(wait_s)}
 
