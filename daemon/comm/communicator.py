@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from daemon.comm import codec
+from daemon.comm import codec, mlx_arrays
 from daemon.comm.events import Message, PeerEvent
-from daemon.comm.frames import Kind
 from daemon.comm.grpc_options import open_channel
-from daemon.comm.link import SMALL, Link, State
+from daemon.comm.link import BULK, MAX_TAG, SMALL, Link, State
 from daemon.comm.mailbox import Mailbox
 from daemon.comm.reader import Reader
 from daemon.comm.server import Server, is_gone
@@ -35,8 +34,8 @@ log = logging.getLogger(__name__)
 LINGER_S = 2.0
 """How long `close` waits for peers to take what was sent."""
 JOIN_S = 2.0
-MAX_TAG = 2**31
-"""Tags of users are below; collectives use the space above."""
+LANDING_BYTES = 16 * 1024 * 1024
+"""MLX arrays from this size on are received in place: one copy of the payload, not two."""
 
 
 class Communicator:
@@ -57,7 +56,15 @@ class Communicator:
         self._listeners: dict[int, Callable[[Message], None]] = {}
         self._observers: list[Callable[[PeerEvent], None]] = []
         self._links = {
-            peer: Link(peer, settings, self._deliver, self._announce, self._mailbox.forget, is_gone)
+            peer: Link(
+                peer,
+                settings,
+                self._deliver,
+                self._announce,
+                self._mailbox.forget,
+                self._run_bulk,
+                is_gone,
+            )
             for peer in range(self.world_size)
             if peer != self.rank
         }
@@ -65,6 +72,8 @@ class Communicator:
         self._server = Server(address, self._links, services, settings.tls)
         self._readers: list[Reader] = []
         self._writers: list[threading.Thread] = []
+        self._starting = threading.Lock()
+        self._bulk_peers: set[int] = set()
         self._closed = False
 
     def start(self) -> None:
@@ -116,7 +125,8 @@ class Communicator:
             PeerLost: the peer is gone.
             SendTimeout: it did not come up, or did not take earlier messages, in time.
         """
-        self._post_parts(dst, tag, (payload,), timeout_s)
+        data = payload if type(payload) is bytes else bytes(payload)
+        self._post_parts(dst, tag, (data,), timeout_s, wait=False)
 
     def listen(self, tag: int, handler: Callable[[Message], None]) -> None:
         """Have messages of a tag handed to ``handler`` on an I/O thread; it must not block.
@@ -168,7 +178,7 @@ class Communicator:
             PeerLost, SendTimeout, MessageTooLarge: as for `post`.
         """
         self._check_tag(tag)
-        self._post_parts(dst, tag, [codec.encode(value)], timeout_s)
+        self._send_value(dst, tag, value, timeout_s)
 
     def recv(self, source: int | None = None, tag: int = 0, timeout_s: float | None = None) -> Any:
         """The next value of a tag from a rank, or from any (None).
@@ -192,7 +202,18 @@ class Communicator:
             if self._closed or all(each.state is State.LOST for each in lost):
                 raise lost[0].lost_error(tag, elapsed_s)
 
-        return self._mailbox.take(tag, source, limit, check)
+        message = self._mailbox.take(tag, source, limit, check)
+        link = self._links[message.source]
+        if link.held_back and self._mailbox.kept_bytes(link.peer) < self.settings.mailbox_bytes:
+            link.hold_back(hold=False)
+        return message
+
+    def _send_value(self, dst: int, tag: int, value: Any, timeout_s: float | None) -> None:
+        parts = codec.encode_parts(value)
+        if sum(len(part) for part in parts) < self.settings.bulk_bytes:
+            parts = [b"".join(parts)]  # the caller may change its arrays while we may send again
+        mlx = mlx_arrays.is_array(value)
+        self._post_parts(dst, tag, parts, timeout_s, wait=True, mlx=mlx)
 
     def _post_parts(
         self,
@@ -200,6 +221,9 @@ class Communicator:
         tag: int,
         parts: Sequence[bytes | memoryview],
         timeout_s: float | None,
+        *,
+        wait: bool,
+        mlx: bool = False,
     ) -> None:
         size = sum(len(part) for part in parts)
         if size > self.settings.max_message_bytes:
@@ -210,7 +234,11 @@ class Communicator:
                 tag=tag,
             )
         limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
-        self._link(dst).post(Kind.DATA, tag, parts, size, limit)
+        link = self._link(dst)
+        if size < self.settings.bulk_bytes:
+            link.post(tag, parts, size, limit)
+        else:
+            link.post_bulk(tag, parts, size, limit, wait=wait, mlx=mlx and size >= LANDING_BYTES)
 
     def _link(self, peer: int) -> Link:
         link = self._links.get(peer)
@@ -235,13 +263,21 @@ class Communicator:
     def _deliver(self, message: Message) -> None:
         handler = self._listeners.get(message.tag)
         if handler is None:
-            self._mailbox.put(message)
+            self._keep(message)
             return
         try:
             handler(message)
         except Exception:
             fields = {"source": message.source, "tag": message.tag}
             log.exception("listener_failed", extra={"fields": fields})
+
+    def _keep(self, message: Message) -> None:
+        limit, source = self.settings.mailbox_bytes, message.source
+        if self._mailbox.put(message) > limit:
+            link = self._links[source]
+            link.hold_back(hold=True)
+            if self._mailbox.kept_bytes(source) < limit:  # taken meanwhile
+                link.hold_back(hold=False)
 
     def _announce(self, event: PeerEvent) -> None:
         link = self._links[event.rank]
@@ -257,6 +293,12 @@ class Communicator:
                 observer(event)
             except Exception:
                 log.exception("observer_failed", extra={"fields": {"peer": event.rank}})
+
+    def _run_bulk(self, peer: int) -> None:
+        with self._starting:
+            if peer not in self._bulk_peers and not self._closed:
+                self._bulk_peers.add(peer)
+                self._run_lane(self._links[peer], BULK)
 
     def _run_lane(self, link: Link, number: int) -> None:
         tls = self.settings.tls

@@ -16,7 +16,7 @@ from daemon.errors import CodecError
 
 PROTOCOL = 1
 """Ranks that speak different versions refuse each other."""
-HEADER = struct.Struct("<BxHxxxxQQQ")
+HEADER = struct.Struct("<BxxxxxxxQQQ")
 HEADER_BYTES = HEADER.size
 MAX_HANDSHAKE_BYTES = 4096
 
@@ -47,7 +47,6 @@ class Header(NamedTuple):
     """Decoded header of a frame."""
 
     kind: int
-    lane: int
     tag: int
     sequence: int
     """0 for kinds that take none; the first of a session is 1."""
@@ -55,9 +54,9 @@ class Header(NamedTuple):
     """Highest sequence number that the sender of this frame has received, all before included."""
 
 
-def pack_header(kind: int, lane: int, tag: int, sequence: int, acknowledged: int) -> bytes:
+def pack_header(kind: int, tag: int, sequence: int, acknowledged: int) -> bytes:
     """The fixed header of a frame."""
-    return HEADER.pack(kind, lane, tag, sequence, acknowledged)
+    return HEADER.pack(kind, tag, sequence, acknowledged)
 
 
 def unpack_header(frame: bytes) -> Header:

@@ -48,13 +48,14 @@ class Lane:
 
     def __init__(
         self,
-        number: int,
         lock: threading.RLock,
         heartbeat_s: float,
         feed: Callable[[], Entry | None] = lambda: None,
     ) -> None:
-        """``feed`` makes the next frame when all others are sent (lock held); for bulk."""
-        self.number = number
+        """Nothing is sent when idle if ``heartbeat_s`` is 0.
+
+        ``feed`` makes the next frame when all others are sent (lock held); for bulk.
+        """
         self.outbox = Outbox()
         self.inbox = Inbox()
         self.stream: Stream | None = None
@@ -75,7 +76,7 @@ class Lane:
     def reset(self) -> None:
         """A new session: nothing sent, nothing received, no stream of the old one."""
         self.outbox, self.inbox = Outbox(), Inbox()
-        self.inbound = False
+        self.inbound = self.hold = False
         self.detach()
 
     def detach(self) -> None:
@@ -91,13 +92,20 @@ class Lane:
         return outbox.unacknowledged_bytes < WINDOW_BYTES and len(outbox) < WINDOW_FRAMES
 
     def push(
-        self, kind: int, tag: int, parts: Sequence[bytes | memoryview], size: int
+        self,
+        kind: int,
+        tag: int,
+        parts: Sequence[bytes | memoryview],
+        size: int,
+        *,
+        queue_only: bool = False,
     ) -> tuple[Stream, bytes] | None:
         """Queue a frame. A result is for the caller to write at once, with `write`."""
         self.outbox.push(kind, tag, parts, size)
         stream = self.stream
         direct = (
-            stream is not None
+            not queue_only
+            and stream is not None
             and stream.ready
             and not stream.busy
             and self.outbox.unsent == 1
@@ -158,12 +166,12 @@ class Lane:
         now = time.monotonic()
         entry = outbox.take() or (self._feed() if self.has_room else None)
         if entry is not None:
-            head = (entry.kind, self.number, entry.tag, entry.sequence, self._acknowledgement())
+            head = (entry.kind, entry.tag, entry.sequence, self._acknowledgement())
             frame = b"".join((pack_header(*head), *entry.parts))
             self.bytes_sent += len(frame)
         elif self._ack_now is not None or now - self._last_sent >= heartbeat_s > 0:
             kind = self._ack_now or Kind.ACK
-            frame = pack_header(kind, self.number, 0, 0, self._acknowledgement())
+            frame = pack_header(kind, 0, 0, self._acknowledgement())
             self._ack_now = None
         else:
             return None

@@ -6,12 +6,14 @@ run on I/O threads, in order, under the delivery lock, never under the state loc
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from daemon.comm.bulk import BulkReceiver, BulkSender, announcement
 from daemon.comm.events import Message, PeerEvent
 from daemon.comm.frames import (
     HEADER_BYTES,
@@ -23,16 +25,23 @@ from daemon.comm.frames import (
 )
 from daemon.comm.lane import Lane
 from daemon.comm.session import Pairing
-from daemon.errors import CodecError, HandshakeRefused, PeerLost, SendTimeout
+from daemon.errors import CodecError, HandshakeRefused, MessageTooLarge, PeerLost, SendTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from daemon.comm.bulk import Transfer
+    from daemon.comm.frames import Header
     from daemon.comm.lane import Stream
     from daemon.comm.session import Inbox
     from daemon.comm.settings import CommSettings
 
+log = logging.getLogger(__name__)
+
 SMALL, BULK = 0, 1
+MAX_TAG = 2**31
+"""Tags of users are below; collectives use the space above."""
+REFUSED = "refused"
 PROBE_EVERY_S = 0.05
 OWN_PAUSE_S = 1.0
 
@@ -66,6 +75,7 @@ class Link:
         deliver: Callable[[Message], None],
         announce: Callable[[PeerEvent], None],
         forget: Callable[[int], None],
+        run_bulk: Callable[[int], None],
         is_gone: Callable[[tuple[str, int]], bool],
     ) -> None:
         """Called in the order of the wire: ``forget`` before anything of a new session.
@@ -76,6 +86,7 @@ class Link:
             deliver: takes a message.
             announce: takes news of the peer.
             forget: drops what was received and not taken.
+            run_bulk: starts the bulk lane's threads, unless they run.
             is_gone: tells whether nobody listens at an address any more.
         """
         self.peer = peer
@@ -86,12 +97,19 @@ class Link:
         self.lock = threading.RLock()
         self.delivery = threading.RLock()
         self.room = threading.Condition(self.lock)
+        self.announced_bulk = threading.Condition(self.lock)
         self.pairing = Pairing(Incarnation(settings.boot_id))
-        self.lanes = [Lane(number, self.lock, settings.heartbeat_s) for number in (SMALL, BULK)]
+        self.bulk_out = BulkSender()
+        self.lanes = [
+            Lane(self.lock, settings.heartbeat_s),
+            Lane(self.lock, 0.0, lambda: self.bulk_out.feed(self.lanes[BULK])),
+        ]
+        self._bulk_in = BulkReceiver(peer, deliver, settings.max_message_bytes)
         self._settings = settings
         self._deliver = deliver
         self._announce = announce
         self._forget = forget
+        self._run_bulk = run_bulk
         self._is_gone = is_gone
         self._events: deque[PeerEvent | None] = deque()  # None: a new session begins
         self._calls: dict[int, Call] = {}
@@ -105,14 +123,9 @@ class Link:
     # Sending, any thread.
 
     def post(
-        self,
-        kind: int,
-        tag: int,
-        parts: Sequence[bytes | memoryview],
-        size: int,
-        timeout_s: float,
+        self, tag: int, parts: Sequence[bytes | memoryview], size: int, timeout_s: float
     ) -> None:
-        """Queue a frame; blocks while the peer is not up yet or too much is unacknowledged.
+        """Queue a small message; blocks while the peer is not up or too much is unacknowledged.
 
         Raises:
             PeerLost: the session is over.
@@ -121,12 +134,71 @@ class Link:
         lane = self.lanes[SMALL]
         with self.lock:
             if self.state is not State.UP or not lane.has_room:
-                self.await_room(lambda: lane.has_room, tag, timeout_s)
-            job = lane.push(kind, tag, parts, size)
+                self._await_room(lambda: lane.has_room, tag, timeout_s)
+            job = lane.push(Kind.DATA, tag, parts, size)
         if job is not None:
             lane.write(*job)
 
-    def await_room(self, has_room: Callable[[], bool], tag: int, timeout_s: float) -> None:
+    def post_bulk(
+        self,
+        tag: int,
+        parts: Sequence[bytes | memoryview],
+        size: int,
+        timeout_s: float,
+        *,
+        wait: bool,
+        mlx: bool,
+    ) -> None:
+        """Queue a large message.
+
+        Args:
+            tag: of the message.
+            parts: its bytes; they must not change before they have arrived.
+            size: of all parts together.
+            timeout_s: for everything.
+            wait: until it has arrived.
+            mlx: have the peer put it into MLX memory.
+
+        Raises:
+            PeerLost: the session is over.
+            SendTimeout: no room, or not arrived, in time. It may still arrive.
+            MessageTooLarge: the peer refuses it.
+        """
+        self._run_bulk(self.peer)
+        deadline = time.monotonic() + timeout_s
+        small = self.lanes[SMALL]
+        with self.lock:
+            self._await_room(lambda: small.has_room and self.bulk_out.has_room, tag, timeout_s)
+            transfer = self.bulk_out.add(parts, size)
+            note = announcement(transfer, mlx=mlx)
+            job = small.push(Kind.ANNOUNCE, tag, (note,), len(note))
+            self.lanes[BULK].work.notify()
+        if job is not None:
+            small.write(*job)
+        if wait:
+            self._await_arrival(transfer, tag, deadline, timeout_s)
+
+    def _await_arrival(
+        self, transfer: Transfer, tag: int, deadline: float, timeout_s: float
+    ) -> None:
+        where = {"rank": self._settings.rank, "peer": self.peer, "tag": tag}
+        with self.lock:
+            while not transfer.over:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.bulk_out.fail("timed out", transfer.number)
+                    raise SendTimeout(
+                        f"{transfer.unacknowledged} of {transfer.size} bytes have not arrived",
+                        **where,
+                        elapsed_s=timeout_s,
+                    )
+                self.room.wait(left)
+        if transfer.failure == REFUSED:
+            raise MessageTooLarge(f"{transfer.size} bytes are over the peer's limit", **where)
+        if transfer.failure:
+            raise self.lost_error(tag, timeout_s - (deadline - time.monotonic()))
+
+    def _await_room(self, has_room: Callable[[], bool], tag: int, timeout_s: float) -> None:
         """Wait (lock held) until a frame may be pushed.
 
         Raises:
@@ -176,7 +248,10 @@ class Link:
             self._meet(Incarnation(*hello.mine))
             lane = self.lanes[hello.lane]
             mine = (self.pairing.mine.boot_id, self.pairing.mine.count)
-            lane.outbox.resume(hello.received if hello.theirs == mine else 0)
+            done = lane.outbox.resume(hello.received if hello.theirs == mine else 0)
+            if hello.lane == BULK:
+                self.bulk_out.acknowledged(done)
+            self.room.notify_all()
             lane.detach()
             lane.stream = stream
         self.drain_events()
@@ -198,7 +273,7 @@ class Link:
             for lane in self.lanes:
                 if lane.stream is stream:
                     lane.stream = None
-                    if lane.number == SMALL:
+                    if lane is self.lanes[SMALL]:
                         self._interrupt("the stream to it broke")
 
     # The stream from the peer, on the thread that reads it.
@@ -265,27 +340,92 @@ class Link:
             CodecError: it does not follow from what came before: ask for a new stream.
         """
         header = unpack_header(frame)
-        lane = self.lanes[number]
+        if number == BULK:
+            self._receive_bulk(header, inbox, frame)
+            return
         with self.delivery:
             with self.lock:
-                if lane.inbox is not inbox:
-                    raise CodecError("frame of a session that is over")
-                self._last_heard = time.monotonic()
                 self._expect_up()
-                if lane.outbox.acknowledge(header.acknowledged):
-                    self.room.notify_all()
-                if header.kind >= Kind.CONTROL:
-                    if header.kind == Kind.ACK_NOW:
-                        lane.acknowledge_soon()
-                    return
-                if not inbox.accept(header.sequence, len(frame)):
-                    return
-                lane.note_received(len(frame))
-                if header.kind == Kind.GOODBYE:
+                new = self._accept(number, header, inbox, len(frame))
+                if new and header.kind == Kind.GOODBYE:
                     self._depart()
             self.drain_events()
-            if header.kind == Kind.DATA:
-                self._deliver(Message(self.peer, header.tag, memoryview(frame)[HEADER_BYTES:]))
+            if new:
+                self._dispatch(header, memoryview(frame)[HEADER_BYTES:])
+
+    def _dispatch(self, header: Header, payload: memoryview) -> None:
+        if header.kind == Kind.DATA:
+            self._bulk_in.message(Message(self.peer, header.tag, payload))
+        elif header.kind == Kind.ANNOUNCE:
+            self._run_bulk(self.peer)
+            refused = self._bulk_in.announce(header.tag, payload)
+            with self.lock:
+                if refused is not None:
+                    self.lanes[SMALL].push(Kind.REFUSE, refused, (), 0, queue_only=True)
+                self.announced_bulk.notify_all()
+        elif header.kind == Kind.REFUSE:
+            log.warning("bulk_refused", extra={"fields": {"peer": self.peer}})
+            with self.lock:
+                self.bulk_out.fail(REFUSED, header.tag)
+                self.room.notify_all()
+
+    def _receive_bulk(self, header: Header, inbox: Inbox, frame: bytes) -> None:
+        receiver = self._bulk_in
+        with self.lock:
+            if header.kind == Kind.CHUNK:
+                self._await_announcement(header.tag, inbox)
+                receiver = self._bulk_in
+            new = self._accept(BULK, header, inbox, len(frame))
+        if new and header.kind == Kind.CHUNK and receiver.fill(header.tag, frame):
+            with self.delivery:
+                self.drain_events()
+                if self._bulk_in is receiver:
+                    receiver.complete(header.tag)
+
+    def _await_announcement(self, number: int, inbox: Inbox) -> None:
+        """Hold the bulk lane (lock held) until a chunk's message has its place and its room."""
+        lane = self.lanes[BULK]
+        while lane.inbox is inbox and not self._closed:
+            first = self._bulk_in.tag_of(number)
+            held = self.lanes[SMALL].hold and first is not None and first < MAX_TAG
+            if number <= self._bulk_in.announced and not held:
+                return
+            self.announced_bulk.wait(0.1)
+
+    def _accept(self, number: int, header: Header, inbox: Inbox, size: int) -> bool:
+        """Take note of a frame (lock held); whether it is a new one to act on."""
+        lane = self.lanes[number]
+        if lane.inbox is not inbox:
+            raise CodecError("frame of a session that is over")
+        self._last_heard = time.monotonic()
+        done = lane.outbox.acknowledge(header.acknowledged)
+        if done:
+            if number == BULK:
+                self.bulk_out.acknowledged(done)
+                lane.work.notify()
+            self.room.notify_all()
+        if header.kind >= Kind.CONTROL:
+            if header.kind == Kind.ACK_NOW:
+                lane.acknowledge_soon()
+            return False
+        if not inbox.accept(header.sequence, size):
+            return False
+        lane.note_received(size)
+        return True
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the peer may not send more than its window."""
+        return self.lanes[SMALL].hold
+
+    def hold_back(self, *, hold: bool) -> None:
+        """Let the peer send no more than its window, because nobody takes what came."""
+        lane = self.lanes[SMALL]
+        with self.lock:
+            if lane.hold and not hold:
+                lane.acknowledge_soon()
+                self.announced_bulk.notify_all()
+            lane.hold = hold
 
     # Watching, on the writer's thread.
 
@@ -351,6 +491,8 @@ class Link:
         """Stop; every waiting call gets `PeerLost`."""
         with self.lock:
             self._closed = True
+            self.bulk_out.fail("this rank is closing")
+            self.announced_bulk.notify_all()
             for lane in self.lanes:
                 lane.close()
             for call in self._calls.values():
@@ -458,4 +600,8 @@ class Link:
         self._departed = False
         for lane in self.lanes:
             lane.reset()
+        self.bulk_out.fail(reason)
+        limit = self._settings.max_message_bytes
+        self._bulk_in = BulkReceiver(self.peer, self._deliver, limit)
         self.room.notify_all()
+        self.announced_bulk.notify_all()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 from daemon.comm.numpy_arrays import check_shape
 from daemon.errors import CodecError
 
@@ -52,7 +54,7 @@ def raw(array: Any) -> memoryview:
 
 
 def build(dtype: str, shape: list[int], data: memoryview) -> Any:
-    """A new MLX array with a copy of ``data``.
+    """A new MLX array with a copy of ``data``, or over it if it landed in MLX memory.
 
     Raises:
         CodecError: dtype, shape and size of ``data`` don't fit together.
@@ -65,7 +67,29 @@ def build(dtype: str, shape: list[int], data: memoryview) -> Any:
     kind = getattr(mx, dtype)
     if not data.nbytes:
         return mx.zeros(shape, dtype=kind)
+    owner: Any = data.obj
+    if isinstance(owner, np.ndarray):
+        base: Any = owner.base  # of `landing`: the view of an MLX array
+        owner = base.obj if isinstance(base, memoryview) else None
+    if isinstance(owner, mx.array) and owner.ndim == 1:
+        start = _address(data) - _address(memoryview(owner))
+        return owner[start : start + data.nbytes].view(kind).reshape(shape)
     return mx.array(data).view(kind).reshape(shape)
+
+
+def landing(size: int) -> np.ndarray[Any, Any] | None:
+    """Writable bytes in MLX memory for `build` to use in place; None without mlx."""
+    try:
+        mx = _mlx()
+    except ImportError:
+        return None
+    buffer = mx.zeros(size, dtype=mx.uint8)
+    mx.eval(buffer)
+    return np.frombuffer(memoryview(buffer), np.uint8)
+
+
+def _address(data: memoryview) -> int:
+    return np.frombuffer(data, np.uint8).__array_interface__["data"][0]
 
 
 def _mlx() -> Any:

@@ -97,7 +97,7 @@ class LinkService(_Handler):
         if not context.add_callback(lambda: link.detached(stream)):
             link.detached(stream)
             return
-        stream.send(pack_header(Kind.WELCOME, hello.lane, 0, 0, 0) + pack_fields(dict(welcome)))
+        stream.send(pack_header(Kind.WELCOME, 0, 0, 0) + pack_fields(dict(welcome)))
         link.attached(stream)
 
 
