@@ -72,7 +72,7 @@ class LimitsPart:
     shutdown_grace_s: float = 3.0
     """After SIGTERM, before SIGKILL."""
     restart_backoff_s: float = 0.25
-    """Before the first restart of a worker that died; doubles up to `restart_backoff_max_s`."""
+    """Least time between two starts of a worker; doubles with every death before READY."""
     restart_backoff_max_s: float = 10.0
     stable_after_s: float = 30.0
     """A worker that lived this long starts the backoff again."""
