@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
@@ -82,18 +83,18 @@ ENDPOINTS = (
 
 def register(app: Quart, context: ApiContext) -> None:
     """Add the endpoints."""
-    document = describe(context.model_name)
-    page = _page(document)
 
     @app.get("/openapi.json")
     async def openapi() -> Response:
-        return json_response(document)
+        return json_response(describe(context.model_name))
 
     @app.get("/docs")
     async def docs() -> Response:
+        page = _page(describe(context.model_name))
         return Response(page, content_type="text/html; charset=utf-8")
 
 
+@cache
 def describe(model_name: str) -> dict[str, Any]:
     """The OpenAPI document."""
     bodies = [endpoint.body for endpoint in ENDPOINTS if endpoint.body is not None]
