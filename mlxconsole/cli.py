@@ -53,7 +53,7 @@ def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
         from mlxconsole.commands import act  # noqa: PLC0415 - as above
 
         return act.down if given.command == "down" else act.restart
-    if given.command == "status" or given.once:
+    if given.command == "status" or given.once or given.json or given.plain:
         from mlxconsole.commands import observe  # noqa: PLC0415 - as above
 
         return observe.status if given.command == "status" else observe.once

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LOOK_INTERVAL_S = 0.25
 """How often processes that may have died are looked at; news from ranks is taken at once."""
+REASON_WAIT_S = 3.0
+"""How long the reason may come after the news that a worker has failed."""
 FIRST_RETRY_S, MOST_RETRY_S = 0.1, 0.5
 
 
@@ -78,7 +80,9 @@ class Start:
             store.apply(update)
             news.set()
 
-        source = LiveSource(cluster, FIRST_RETRY_S, MOST_RETRY_S)
+        source = LiveSource(cluster, REASON_WAIT_S = 3.0
+"""How long the reason may come after the news that a worker has failed."""
+FIRST_RETRY_S, MOST_RETRY_S)
         following = asyncio.create_task(source.follow(sink))
         try:
             await self._until_ready(store, news, started)
@@ -95,7 +99,7 @@ class Start:
             self.progress.show(parts(store.cluster, statuses))
             if all_ready(store.cluster, statuses):
                 return
-            raise_if_hopeless(statuses, started)
+            raise_if_hopeless(store, started)
             if time.monotonic() > deadline_s:
                 waiting = "; ".join(f"{k} {v}" for k, v in parts(store.cluster, statuses).items())
                 raise StartFailed(
@@ -135,18 +139,21 @@ def parts(cluster: Cluster, statuses: dict[int, RankStatus]) -> dict[str, str]:
     return shown
 
 
-def raise_if_hopeless(statuses: dict[int, RankStatus], started: Sequence[Daemon]) -> None:
+def raise_if_hopeless(store: Store, started: Sequence[Daemon]) -> None:
     """Give up on the first rank that no waiting will bring up.
 
     Raises:
         StartFailed: names the rank and its reason.
     """
-    for rank, status in sorted(statuses.items()):
-        if state_name(status) == "FAILED":
+    now_s = store.clock()
+    for rank, status in sorted(live_statuses(store).items()):
+        # A worker says that it failed, and then ends with the reason: wait for that a little.
+        told = status.exit_cause or now_s - store.ranks[rank].state_since_s > REASON_WAIT_S
+        if state_name(status) == "FAILED" and told:
             raise StartFailed(f"rank {rank} failed: {status.exit_cause or 'no reason given'}")
-    api = api_status(statuses)
-    if api and state_name(api) == "FAILED":
-        raise StartFailed(f"the API process failed: {api.exit_cause or 'no reason given'}")
+        if status.HasField("api") and state_name(status.api) == "FAILED":
+            cause = status.api.exit_cause or "no reason given"
+            raise StartFailed(f"the API process failed: {cause}")
     for daemon in started:
         if daemon.process.poll() is not None:
             raise StartFailed(f"rank {daemon.rank} ended at once: {daemon.last_words()}")
