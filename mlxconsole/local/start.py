@@ -80,9 +80,7 @@ class Start:
             store.apply(update)
             news.set()
 
-        source = LiveSource(cluster, REASON_WAIT_S = 3.0
-"""How long the reason may come after the news that a worker has failed."""
-FIRST_RETRY_S, MOST_RETRY_S)
+        source = LiveSource(cluster, FIRST_RETRY_S, MOST_RETRY_S)
         following = asyncio.create_task(source.follow(sink))
         try:
             await self._until_ready(store, news, started)
