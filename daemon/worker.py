@@ -24,7 +24,7 @@ from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
 from daemon.engine.scheduler import Scheduler, SchedulerLimits
 from daemon.engine_service import EngineService, handlers
-from daemon.errors import ClusterError
+from daemon.errors import ClusterError, ModelError, SettingsError
 from daemon.messages import Hello, Plan
 from daemon.pipeline_wire import PipelineWire
 from daemon.supervision.child_spec import EXIT_HOPELESS, ChildSpec
@@ -67,7 +67,8 @@ class Worker:
         """Serve until `stop`.
 
         Raises:
-            ClusterError: this rank can't take part, and a restart would not help.
+            ModelError: this rank can't take part, and a restart would not help.
+            ClusterError: it can't for now.
         """
         self._communicator.start()
         self._sampler.start()
@@ -177,10 +178,13 @@ def main(argv: list[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         worker.run()
-    except ClusterError as error:
+    except (ModelError, SettingsError) as error:
         log.exception("worker_failed")
         reporter.state("FAILED", str(error))
         return EXIT_HOPELESS
+    except ClusterError as error:  # it may pass: the supervisor shows this line and tries again
+        print(error, file=sys.stderr)  # noqa: T201 - captured by the supervisor
+        return 1
     finally:
         reporter.close()
     return 0

@@ -27,7 +27,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first sample is taken at once."""
+        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -36,7 +36,7 @@ class Sampler:
         self._thread.join(PERIOD_S * 4)
 
     def _run(self) -> None:
-        while True:
+        stopped = False
+        while not stopped:
+            stopped = self._stop.wait(PERIOD_S)
             self._reporter.sample(**self._take())
-            if self._stop.wait(PERIOD_S):
-                return
