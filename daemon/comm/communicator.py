@@ -1,173 +1,54 @@
-"""Ranks talking to each other: the one class that others use. Composes the parts of this folder.
+"""The class that others use: an `Endpoint` with blocking calls, point to point and collective.
 
-Two faces over the same links: messages handed to listeners (`post`, `listen`, `on_peer`), and
-blocking calls (`send`, `recv`, collectives). Every method may be called from any thread.
+Every method may be called from any thread. Collectives match by their order within a channel:
+threads that run collectives at the same time use channels of their own.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import threading
-import time
-import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import grpc
+import numpy as np
 
-from daemon.comm import codec, mlx_arrays
-from daemon.comm.events import Message, PeerEvent
-from daemon.comm.grpc_options import open_channel
-from daemon.comm.link import BULK, MAX_TAG, SMALL, Link, State
-from daemon.comm.mailbox import Mailbox
-from daemon.comm.reader import Reader
-from daemon.comm.server import Server, is_gone
-from daemon.errors import InvalidRank, MessageTooLarge
+from daemon.comm import codec, collectives, mlx_arrays
+from daemon.comm.endpoint import Endpoint
+from daemon.comm.link import MAX_TAG
+from daemon.comm.reductions import prepare
+from daemon.comm.rounds import Round, read_abort
+from daemon.errors import CommError, InvalidRank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import grpc
+
+    from daemon.comm.bulk import Transfer
+    from daemon.comm.events import Message
+    from daemon.comm.reductions import Array, Operation
     from daemon.comm.settings import CommSettings
 
-log = logging.getLogger(__name__)
-
-LINGER_S = 2.0
-"""How long `close` waits for peers to take what was sent."""
-JOIN_S = 2.0
-LANDING_BYTES = 16 * 1024 * 1024
-"""MLX arrays from this size on are received in place: one copy of the payload, not two."""
+_COLLECTIVE = 1 << 62
+_ABORT_TAG = 1 << 61
+_KEPT_ABORTS = 1024
+_ABORT_TIMEOUT_S = 0.2
+MAX_CHANNEL = 2**24
 
 
-class Communicator:
-    """One rank's end of all links."""
+class Communicator(Endpoint):
+    """Messages, objects, arrays and collectives between the ranks of a world."""
 
     def __init__(
         self, settings: CommSettings, services: Sequence[grpc.GenericRpcHandler[Any, Any]] = ()
     ) -> None:
         """``services`` are served on the data port beside the links."""
-        if not 0 <= settings.rank < settings.world_size:
-            raise InvalidRank(f"rank {settings.rank} in a world of {settings.world_size}")
-        if not settings.boot_id:
-            settings = dataclasses.replace(settings, boot_id=uuid.uuid4().hex)
-        self.settings = settings
-        self.rank = settings.rank
-        self.world_size = settings.world_size
-        self._mailbox = Mailbox(self.rank)
-        self._listeners: dict[int, Callable[[Message], None]] = {}
-        self._observers: list[Callable[[PeerEvent], None]] = []
-        self._links = {
-            peer: Link(
-                peer,
-                settings,
-                self._deliver,
-                self._announce,
-                self._mailbox.forget,
-                self._run_bulk,
-                is_gone,
-            )
-            for peer in range(self.world_size)
-            if peer != self.rank
-        }
-        address = settings.addresses[self.rank]
-        self._server = Server(address, self._links, services, settings.tls)
-        self._readers: list[Reader] = []
-        self._writers: list[threading.Thread] = []
-        self._starting = threading.Lock()
-        self._bulk_peers: set[int] = set()
-        self._closed = False
+        super().__init__(settings, services)
+        self._counts: Counter[int] = Counter()
+        self._counting = threading.Lock()
+        self.listen(_ABORT_TAG, self._on_abort)
 
-    def start(self) -> None:
-        """Listen on this rank's data port; the links connect in the background.
-
-        Raises:
-            PortInUse: the port is taken.
-        """
-        self._server.start()
-        for link in self._links.values():
-            self._run_lane(link, SMALL)
-
-    def close(self) -> None:
-        """Deliver what was sent (within 2 s), tell the peers, stop; waiting calls fail."""
-        if self._closed:
-            return
-        self._closed = True
-        deadline = time.monotonic() + LINGER_S
-        leaving = [
-            threading.Thread(target=link.say_goodbye, args=(deadline,), name="comm-leave")
-            for link in self._links.values()
-            if link.state is State.UP
-        ]
-        for thread in leaving:
-            thread.start()
-        for thread in leaving:
-            thread.join()
-        for reader in self._readers:
-            reader.close()
-        for link in self._links.values():
-            link.close()
-        self._mailbox.fail(lambda tag: self._any_link().lost_error(tag))
-        self._server.close()
-        for thread in self._writers:
-            thread.join(JOIN_S)
-        for reader in self._readers:
-            reader.join(JOIN_S)
-
-    # Messages to listeners.
-
-    def post(
-        self, dst: int, tag: int, payload: bytes | memoryview, timeout_s: float | None = None
-    ) -> None:
-        """Queue a message; blocks while ``dst`` is not up yet or is slow to take earlier ones.
-
-        Raises:
-            InvalidRank: no such peer.
-            MessageTooLarge: over the limit of the link.
-            PeerLost: the peer is gone.
-            SendTimeout: it did not come up, or did not take earlier messages, in time.
-        """
-        data = payload if type(payload) is bytes else bytes(payload)
-        self._post_parts(dst, tag, (data,), timeout_s, wait=False)
-
-    def listen(self, tag: int, handler: Callable[[Message], None]) -> None:
-        """Have messages of a tag handed to ``handler`` on an I/O thread; it must not block.
-
-        Messages that came before are handed over first, by this call.
-        """
-        links = list(self._links.values())
-        for link in links:
-            link.delivery.acquire()
-        try:
-            self._listeners[tag] = handler
-            for message in self._mailbox.drain(tag):
-                handler(message)
-        finally:
-            for link in links:
-                link.delivery.release()
-
-    def on_peer(self, handler: Callable[[PeerEvent], None]) -> None:
-        """Have news of peers handed to ``handler`` on an I/O thread; peers that are up, at once.
-
-        A peer's events and its messages come in order: "lost" of its old life before anything of
-        its new one.
-        """
-        links = list(self._links.values())
-        for link in links:
-            link.delivery.acquire()
-        try:
-            self._observers.append(handler)
-            for link in links:
-                boot_id = link.announced
-                if boot_id:
-                    handler(PeerEvent(link.peer, "up", boot_id))
-        finally:
-            for link in links:
-                link.delivery.release()
-
-    def link_states(self) -> dict[int, tuple[str, str]]:
-        """State of the link to each peer (`State` values) and the reason of its last trouble."""
-        return {peer: (link.state.value, link.reason) for peer, link in self._links.items()}
-
-    # Blocking calls.
+    # Point to point.
 
     def send(self, dst: int, value: Any, tag: int = 0, timeout_s: float | None = None) -> None:
         """Send an array or object to a rank; returns when ``value`` may be changed again.
@@ -178,7 +59,9 @@ class Communicator:
             PeerLost, SendTimeout, MessageTooLarge: as for `post`.
         """
         self._check_tag(tag)
-        self._send_value(dst, tag, value, timeout_s)
+        parts = codec.encode_parts(value)
+        mlx = mlx_arrays.is_array(value)
+        self._post_parts(dst, tag, parts, timeout_s, wait=True, mlx=mlx)
 
     def recv(self, source: int | None = None, tag: int = 0, timeout_s: float | None = None) -> Any:
         """The next value of a tag from a rank, or from any (None).
@@ -188,133 +71,157 @@ class Communicator:
             RecvTimeout: nothing came in time.
             PeerLost: the peer is gone, or every peer if ``source`` is None.
         """
+        self._check_tag(tag)
         return codec.decode(self._take(source, tag, timeout_s).payload)
 
     send_object = send
     recv_object = recv
 
-    def _take(self, source: int | None, tag: int, timeout_s: float | None) -> Message:
-        limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
-        link = None if source is None else self._link(source)
+    # Collectives. `timeout_s` bounds each; all raise CollectiveMismatch, PeerLost, RecvTimeout.
 
-        def check(elapsed_s: float) -> None:
-            lost = [link] if link else list(self._links.values())
-            if self._closed or all(each.state is State.LOST for each in lost):
-                raise lost[0].lost_error(tag, elapsed_s)
+    def barrier(self, *, channel: int = 0, timeout_s: float | None = None) -> None:
+        """Return when every rank has called it."""
+        with self._round("barrier", channel, timeout_s) as step:
+            collectives.barrier(step, self.rank, self.world_size)
 
-        message = self._mailbox.take(tag, source, limit, check)
-        link = self._links[message.source]
-        if link.held_back and self._mailbox.kept_bytes(link.peer) < self.settings.mailbox_bytes:
-            link.hold_back(hold=False)
-        return message
+    def broadcast(
+        self, value: Any = None, root: int = 0, *, channel: int = 0, timeout_s: float | None = None
+    ) -> Any:
+        """The root's value, on every rank."""
+        self._check_root(root)
+        with self._round(f"broadcast from {root}", channel, timeout_s) as step:
+            return collectives.broadcast(step, self.rank, self.world_size, value, root)
 
-    def _send_value(self, dst: int, tag: int, value: Any, timeout_s: float | None) -> None:
-        parts = codec.encode_parts(value)
-        if sum(len(part) for part in parts) < self.settings.bulk_bytes:
-            parts = [b"".join(parts)]  # the caller may change its arrays while we may send again
-        mlx = mlx_arrays.is_array(value)
-        self._post_parts(dst, tag, parts, timeout_s, wait=True, mlx=mlx)
+    def all_gather(
+        self, value: Any, *, channel: int = 0, timeout_s: float | None = None
+    ) -> list[Any]:
+        """The values of all ranks, in rank order; shapes may differ."""
+        with self._round("all_gather", channel, timeout_s) as step:
+            return collectives.all_gather(step, self.rank, self.world_size, value)
 
-    def _post_parts(
+    def gather(
+        self, value: Any, root: int = 0, *, channel: int = 0, timeout_s: float | None = None
+    ) -> list[Any] | None:
+        """The values of all ranks in rank order on the root; None elsewhere."""
+        self._check_root(root)
+        with self._round(f"gather to {root}", channel, timeout_s) as step:
+            return collectives.gather(step, self.rank, self.world_size, value, root)
+
+    def scatter(
         self,
-        dst: int,
-        tag: int,
-        parts: Sequence[bytes | memoryview],
-        timeout_s: float | None,
+        values: Sequence[Any] | None = None,
+        root: int = 0,
         *,
-        wait: bool,
-        mlx: bool = False,
-    ) -> None:
-        size = sum(len(part) for part in parts)
-        if size > self.settings.max_message_bytes:
-            raise MessageTooLarge(
-                f"message of {size} bytes is over the limit of {self.settings.max_message_bytes}",
-                rank=self.rank,
-                peer=dst,
-                tag=tag,
-            )
+        channel: int = 0,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """This rank's one of the root's values."""
+        self._check_root(root)
+        with self._round(f"scatter from {root}", channel, timeout_s) as step:
+            return collectives.scatter(step, self.rank, self.world_size, values, root)
+
+    def all_reduce(
+        self,
+        value: Any,
+        operation: Operation = "sum",
+        *,
+        channel: int = 0,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """The element-wise sum, mean, max or min over all ranks: the same bits on every rank.
+
+        Sums keep the dtype (of booleans: integers); means of integers are floats.
+
+        Raises:
+            OverflowError: an integer sum that the dtype can't hold, on every rank.
+        """
+        reduction = prepare(value, operation)
+        name = f"all_reduce {reduction.signature}"
+        with self._round(name, channel, timeout_s) as step:
+            reduced = collectives.all_reduce(step, self.rank, self.world_size, reduction)
+        return reduction.finish(_own(reduced, reduction.work), self.world_size)
+
+    def reduce_scatter(
+        self,
+        value: Any,
+        operation: Operation = "sum",
+        *,
+        channel: int = 0,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """This rank's share of the reduction: block ``rank`` of `np.array_split` along axis 0."""
+        size = self.world_size
+        rows = np.array_split(np.arange(value.shape[0]), size)
+        mine = (
+            value[int(rows[self.rank][0]) : int(rows[self.rank][-1]) + 1]
+            if len(rows[self.rank])
+            else value[:0]
+        )
+        whole, share = prepare(value, operation), prepare(mine, operation)
+        per_row = whole.work.size // max(1, value.shape[0])
+        bounds = [0, *np.cumsum([len(block) * per_row for block in rows]).tolist()]
+        name = f"reduce_scatter {whole.signature}"
+        with self._round(name, channel, timeout_s) as step:
+            reduced = collectives.reduce_share(step, self.rank, size, whole, bounds)
+        return share.finish(_own(reduced, whole.work), size)
+
+    # For rounds.
+
+    def push(
+        self, dst: int, tag: int, parts: Sequence[bytes | memoryview], timeout_s: float
+    ) -> Transfer | None:
+        """Send without waiting; memory of a result must not change before it is over."""
+        return self._post_parts(dst, tag, parts, timeout_s, wait=False)
+
+    def settle(self, dst: int, transfer: Transfer, timeout_s: float) -> None:
+        """Wait until a transfer has arrived."""
+        self._link(dst).await_arrival(transfer, 0, timeout_s)
+
+    def pull(self, source: int, tag: int, timeout_s: float) -> memoryview:
+        """The next message of a rank and a tag."""
+        return memoryview(self._take(source, tag, timeout_s).payload)
+
+    def abort(self, tag: int, notice: bytes) -> None:
+        """Tell every other rank, as well as possible, that this one gives up."""
+        self._give_up(tag, CommError("given up by this rank"))
+        for peer in self._links:
+            try:
+                self._post_parts(peer, _ABORT_TAG, (notice,), _ABORT_TIMEOUT_S, wait=False)
+            except CommError:
+                continue  # it is lost or stuck: it finds out by itself
+
+    def _round(self, name: str, channel: int, timeout_s: float | None) -> Round:
+        if not 0 <= channel < MAX_CHANNEL:
+            raise ValueError(f"channel {channel} is not between 0 and {MAX_CHANNEL - 1}")
+        with self._counting:
+            count = self._counts[channel]
+            self._counts[channel] = (count + 1) % 2**32
+        tag = _COLLECTIVE | channel << 32 | count
         limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
-        link = self._link(dst)
-        if size < self.settings.bulk_bytes:
-            link.post(tag, parts, size, limit)
-        else:
-            link.post_bulk(tag, parts, size, limit, wait=wait, mlx=mlx and size >= LANDING_BYTES)
+        return Round(self, tag, name, limit)
 
-    def _link(self, peer: int) -> Link:
-        link = self._links.get(peer)
-        if link is None:
-            what = "is this rank itself" if peer == self.rank else "does not exist"
-            raise InvalidRank(
-                f"rank {peer!r} {what}: peers are 0 to {self.world_size - 1}, without {self.rank}",
-                rank=self.rank,
-            )
-        return link
+    def _on_abort(self, message: Message) -> None:
+        tag, error = read_abort(message.payload)
+        self._give_up(tag, error)
 
-    def _any_link(self) -> Link:
-        return next(iter(self._links.values()))
+    def _give_up(self, tag: int, error: CommError) -> None:
+        while len(self._aborted) >= _KEPT_ABORTS:
+            self._aborted.pop(next(iter(self._aborted)), None)
+        self._aborted.setdefault(tag, error)
+        self._mailbox.fail(lambda _tag: error, tag=tag)
+        self._mailbox.drain(tag)
+
+    def _check_root(self, root: int) -> None:
+        if not 0 <= root < self.world_size:
+            raise InvalidRank(f"root {root} in a world of {self.world_size}", rank=self.rank)
 
     @staticmethod
     def _check_tag(tag: int) -> None:
         if not 0 <= tag < MAX_TAG:
             raise ValueError(f"tag {tag} is not between 0 and {MAX_TAG - 1}")
 
-    # Called by links, on I/O threads.
 
-    def _deliver(self, message: Message) -> None:
-        handler = self._listeners.get(message.tag)
-        if handler is None:
-            self._keep(message)
-            return
-        try:
-            handler(message)
-        except Exception:
-            fields = {"source": message.source, "tag": message.tag}
-            log.exception("listener_failed", extra={"fields": fields})
-
-    def _keep(self, message: Message) -> None:
-        limit, source = self.settings.mailbox_bytes, message.source
-        if self._mailbox.put(message) > limit:
-            link = self._links[source]
-            link.hold_back(hold=True)
-            if self._mailbox.kept_bytes(source) < limit:  # taken meanwhile
-                link.hold_back(hold=False)
-
-    def _announce(self, event: PeerEvent) -> None:
-        link = self._links[event.rank]
-        link.announced = event.boot_id if event.kind == "up" else ""
-        name = "peer_up" if event.kind == "up" else "peer_lost"
-        log.info(name, extra={"fields": dataclasses.asdict(event)})
-        if event.kind == "lost":
-            self._mailbox.fail(link.lost_error, event.rank)
-            if all(each.state is State.LOST for each in self._links.values()):
-                self._mailbox.fail(link.lost_error)
-        for observer in list(self._observers):
-            try:
-                observer(event)
-            except Exception:
-                log.exception("observer_failed", extra={"fields": {"peer": event.rank}})
-
-    def _run_bulk(self, peer: int) -> None:
-        with self._starting:
-            if peer not in self._bulk_peers and not self._closed:
-                self._bulk_peers.add(peer)
-                self._run_lane(self._links[peer], BULK)
-
-    def _run_lane(self, link: Link, number: int) -> None:
-        tls = self.settings.tls
-        credentials = (
-            grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate) if tls else None
-        )
-        address = self.settings.addresses[link.peer]
-        channel = open_channel(address, credentials, tls.server_name if tls else "")
-        reader = Reader(link, number, channel)
-        writer = threading.Thread(
-            target=link.lanes[number].run,
-            args=(link.watch_every_s, link.watch),
-            name=f"comm-write-{link.peer}-{number}",
-            daemon=True,
-        )
-        self._readers.append(reader)
-        self._writers.append(writer)
-        reader.start()
-        writer.start()
+def _own(reduced: Array, work: Array) -> Array:
+    """The result in memory that nobody else reads or writes."""
+    shared = not reduced.flags.writeable or np.may_share_memory(reduced, work)
+    return reduced.copy() if shared else reduced

@@ -148,7 +148,7 @@ class Link:
         *,
         wait: bool,
         mlx: bool,
-    ) -> None:
+    ) -> Transfer:
         """Queue a large message.
 
         Args:
@@ -176,11 +176,16 @@ class Link:
         if job is not None:
             small.write(*job)
         if wait:
-            self._await_arrival(transfer, tag, deadline, timeout_s)
+            self.await_arrival(transfer, tag, deadline - time.monotonic())
+        return transfer
 
-    def _await_arrival(
-        self, transfer: Transfer, tag: int, deadline: float, timeout_s: float
-    ) -> None:
+    def await_arrival(self, transfer: Transfer, tag: int, timeout_s: float) -> None:
+        """Wait until the peer has all of a message.
+
+        Raises:
+            PeerLost, SendTimeout, MessageTooLarge: as for `post_bulk`.
+        """
+        deadline = time.monotonic() + timeout_s
         where = {"rank": self._settings.rank, "peer": self.peer, "tag": tag}
         with self.lock:
             while not transfer.over:

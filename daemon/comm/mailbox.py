@@ -117,14 +117,20 @@ class Mailbox:
                     del self._messages[tag]
             self._bytes.pop(source, None)
 
-    def fail(self, make_error: Callable[[int], CommError], source: int | None = None) -> None:
-        """End the waits for a source (None: all waits) with an error made from the tag."""
+    def fail(
+        self,
+        make_error: Callable[[int], CommError],
+        source: int | None = None,
+        tag: int | None = None,
+    ) -> None:
+        """End the waits for a source and a tag (None: any) with an error made from the tag."""
         with self._lock:
-            for tag, waiters in list(self._waiters.items()):
-                for waiter in list(waiters):
+            tags = list(self._waiters) if tag is None else [tag]
+            for each in tags:
+                for waiter in list(self._waiters.get(each, ())):
                     if source is None or waiter.source == source:
-                        self._leave(tag, waiter)
-                        waiter.error = make_error(tag)
+                        self._leave(each, waiter)
+                        waiter.error = make_error(each)
                         waiter.woken.release()
 
     def _pop(self, tag: int, source: int | None) -> Message | None:

@@ -96,3 +96,19 @@ def _mlx() -> Any:
     import mlx.core as mx  # noqa: PLC0415 - see the module's header
 
     return mx
+
+
+def cast(array: Any, dtype: str) -> Any:
+    """The array in another dtype."""
+    return array.astype(getattr(_mlx(), dtype))
+
+
+def from_host(array: np.ndarray[Any, Any], dtype: str) -> Any:
+    """An MLX array of a dtype from a NumPy one."""
+    mx = _mlx()
+    return mx.array(array).astype(getattr(mx, dtype))
+
+
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
+    """NumPy's dtype of the same name; there is none for bfloat16."""
+    return np.dtype(dtype.rstrip("_"))
