@@ -33,7 +33,7 @@ def listening_pids(port: int) -> set[int]:
     return {
         connection.pid or 0
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        if connection.status == psutil.CONN_LISTEN and list(connection.laddr)[1:2] == [port]
     }
 
 
