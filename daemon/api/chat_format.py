@@ -13,12 +13,14 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.logprobs import chat_logprobs
+from daemon.api.stream import DONE, error_event
 from daemon.api.usage import usage_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemon.api.choice import Update
+    from daemon.api.errors import ApiError
     from daemon.api.generation import Usage
     from daemon.messages import TokenOut
     from daemon.text.model import TextModel
@@ -155,11 +157,15 @@ class ChatStream:
         return out.encode()
 
     def closing(self) -> bytes:
-        """The counts, in a chunk without choices."""
+        """The counts, in a chunk without choices, if wanted; then the end mark."""
         if self._usage is None:
-            return b""
+            return DONE
         usage = dump(usage_body(self._usage()))
-        return f'{self._start}],"usage":{usage}}}\n\n'.encode()
+        return f'{self._start}],"usage":{usage}}}\n\n'.encode() + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        """See `StreamWriter`; no end mark follows."""
+        return error_event(error)
 
     def _chunk(
         self, index: int, delta: str, logprobs: str = "null", finish_reason: str = "null"

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.api.chat_format import dump
 from daemon.api.logprobs import CompletionLogprobs
+from daemon.api.stream import DONE, error_event
 from daemon.api.usage import usage_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from daemon.api.choice import Update
+    from daemon.api.errors import ApiError
     from daemon.api.generation import Usage
     from daemon.messages import TokenOut
     from daemon.text.model import TextModel
@@ -115,10 +117,14 @@ class CompletionStream:
         return self._chunk(update.index, update.delta.content, logprobs, reason).encode()
 
     def closing(self) -> bytes:
-        """The counts, in a chunk without choices."""
+        """The counts, in a chunk without choices, if wanted; then the end mark."""
         if self._usage is None:
-            return b""
-        return f'{self._start}],"usage":{dump(usage_body(self._usage()))}}}\n\n'.encode()
+            return DONE
+        return f'{self._start}],"usage":{dump(usage_body(self._usage()))}}}\n\n'.encode() + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        """See `StreamWriter`; no end mark follows."""
+        return error_event(error)
 
     def _chunk(self, index: int, text: str, logprobs: str = "null", reason: str = "null") -> str:
         return (

@@ -5,7 +5,6 @@ Owns the shape of a stream from its first byte to its last. Knows no chat and no
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from daemon.api.choice import Update
-    from daemon.api.errors import ApiError
     from daemon.api.generation import Generation
     from daemon.api.stream import StreamWriter
 
-DONE = b"data: [DONE]\n\n"
 ALIVE = b": keep-alive\n\n"
-
-
-def error_event(error: ApiError) -> bytes:
-    """The event that ends a stream that can't go on."""
-    return f"data: {json.dumps(error.body, ensure_ascii=False)}\n\n".encode()
 
 
 async def event_bytes(generation: Generation, writer: StreamWriter) -> AsyncGenerator[bytes, None]:
@@ -37,9 +29,9 @@ async def event_bytes(generation: Generation, writer: StreamWriter) -> AsyncGene
         async with aclosing(generation.updates()) as batches:
             async for updates in batches:
                 yield _join(writer, updates) if updates else ALIVE
-        yield writer.closing() + DONE
+        yield writer.closing()
     except Exception as error:  # noqa: BLE001 - told to the client, logged by as_api_error
-        yield error_event(as_api_error(error))
+        yield writer.failure(as_api_error(error))
 
 
 def _join(writer: StreamWriter, updates: list[Update]) -> bytes:

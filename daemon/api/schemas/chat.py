@@ -111,6 +111,7 @@ Message = Annotated[
     Field(discriminator="role"),
 ]
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -181,7 +182,7 @@ class ChatRequest(SamplingFields):
     ) = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """Extension: passed to the chat template, for example `{"enable_thinking": false}`."""
 
