@@ -40,6 +40,8 @@ class RankView:
     """When the last frame came (monotonic)."""
     state_since_s: float = 0.0
     """When the state was first seen (monotonic)."""
+    api_since_s: float = 0.0
+    """When the present state of the API process, if it is here, was first seen (monotonic)."""
     reason: str = ""
     """Why the contact is lost."""
     tokens_out: Rate = field(default_factory=Rate)
@@ -125,6 +127,8 @@ class Store:
         old = view.status
         if old is None or old.state != status.state:
             view.state_since_s = at_s
+        if old is None or old.api.state != status.api.state:
+            view.api_since_s = at_s
         if old is not None and old.supervisor_pid != status.supervisor_pid:
             view.next_log = view.next_event = 0
         view.status = status

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlxconsole.local.progress import Progress
     from mlxconsole.local.state_dir import StateDir
     from mlxconsole.source.base import Update
-    from protos.control_pb2 import RankStatus
+    from protos.control_pb2 import ApiStatus, RankStatus
 
 LOOK_INTERVAL_S = 0.25
 """How often processes that may have died are looked at; news from ranks is taken at once."""
@@ -143,15 +143,19 @@ def raise_if_hopeless(store: Store, started: Sequence[Daemon]) -> None:
     Raises:
         StartFailed: names the rank and its reason.
     """
-    now_s = store.clock()
-    for rank, status in sorted(live_statuses(store).items()):
-        # A worker says that it failed, and then ends with the reason: wait for that a little.
-        told = status.exit_cause or now_s - store.ranks[rank].state_since_s > REASON_WAIT_S
-        if state_name(status) == "FAILED" and told:
-            raise StartFailed(f"rank {rank} failed: {status.exit_cause or 'no reason given'}")
-        if status.HasField("api") and state_name(status.api) == "FAILED":
-            cause = status.api.exit_cause or "no reason given"
-            raise StartFailed(f"the API process failed: {cause}")
+    now_s, statuses = store.clock(), live_statuses(store)
+    for rank, status in sorted(statuses.items()):
+        age_s = now_s - store.ranks[rank].state_since_s
+        _raise_if_failed(f"rank {rank}", status, age_s)
+    if 0 in statuses and statuses[0].HasField("api"):
+        _raise_if_failed("the API process", statuses[0].api, now_s - store.ranks[0].api_since_s)
     for daemon in started:
         if daemon.process.poll() is not None:
             raise StartFailed(f"rank {daemon.rank} ended at once: {daemon.last_words()}")
+
+
+def _raise_if_failed(who: str, status: RankStatus | ApiStatus, age_s: float) -> None:
+    """Raise when it has FAILED and said why, or has had ``age_s`` long enough to say it."""
+    cause = status.exit_cause.removeprefix("exit code 78: ")  # the one that means FAILED
+    if state_name(status) == "FAILED" and (cause or age_s > REASON_WAIT_S):
+        raise StartFailed(f"{who} failed: {cause or 'no reason given'}")

@@ -52,6 +52,10 @@ def test_a_failed_api_ends_the_start() -> None:
     first.api.state, first.api.exit_cause = RankState.FAILED, "no template"
     with pytest.raises(StartFailed, match="the API process failed: no template"):
         raise_if_hopeless(store_of(first), [])
+    first.api.exit_cause = ""
+    raise_if_hopeless(store_of(first), [])
+    with pytest.raises(StartFailed, match="no reason given"):
+        raise_if_hopeless(store_of(first, now_s=4.0), [])
 
 
 def test_a_worker_that_is_started_again_is_waited_for() -> None:
