@@ -12,7 +12,7 @@ from pathlib import Path
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _MACOS_EPHEMERAL = (49152, 65535)
-_random = random.Random()  # noqa: S311 - every test process must look elsewhere
+_random = random.Random()  # unseeded: every process must look elsewhere
 
 
 def free_ports(count: int) -> list[int]:
