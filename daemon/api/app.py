@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import Quart
 
-from daemon.api import auth, chat, completions, health, models, openapi, tokens
+from daemon.api import auth, chat, completions, health, models, openapi, responses, tokens
 from daemon.api.http import register_errors
 from daemon.api.meter import RequestMeter
 
@@ -25,6 +25,6 @@ def make_app(context: ApiContext) -> RequestMeter:
     app.config["RESPONSE_TIMEOUT"] = None
     register_errors(app)
     auth.register(app, context.key_digests)
-    for part in (models, chat, completions, tokens, health, openapi):
+    for part in (models, chat, completions, responses, tokens, health, openapi):
         part.register(app, context)
     return RequestMeter(cast("Any", app), context.metrics)

@@ -18,6 +18,7 @@ from quart import Response
 from daemon.api.http import json_response
 from daemon.api.schemas.chat import ChatRequest
 from daemon.api.schemas.completion import CompletionRequest, DetokenizeRequest, TokenizeRequest
+from daemon.api.schemas.responses import ResponsesRequest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -71,6 +72,14 @@ ENDPOINTS = (
         "Continue a text.",
         CompletionRequest,
         ("id", "object", "created", "model", "choices", "usage"),
+        streams=True,
+    ),
+    _Endpoint(
+        "post",
+        "/v1/responses",
+        "Answer, with items and stored conversations.",
+        ResponsesRequest,
+        ("id", "object", "status", "output"),
         streams=True,
     ),
     _Endpoint("post", "/tokenize", "Text to tokens.", TokenizeRequest, ("tokens", "count")),

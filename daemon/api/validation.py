@@ -45,6 +45,14 @@ def parse_body(kind: type[Body], data: bytes) -> Body:
         raise to_api_error(error.errors()) from None
 
 
+def parse_value(kind: type[Body], value: dict[str, Any]) -> Body:
+    """As `parse_body`, from what was read already; ``value`` holds JSON types only."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise to_api_error(error.errors()) from None
+
+
 def to_api_error(problems: Sequence[ErrorDetails]) -> ApiError:
     """The error object for the first of ``problems``; an unknown parameter comes last."""
     problem = min(problems, key=lambda item: item["type"] == "extra_forbidden")

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from daemon.api.schemas.base import Lenient, NonEmpty, SamplingFields, Strict, refusal
+from daemon.api.schemas.base import (
+    Effort,
+    FunctionName,
+    Lenient,
+    NonEmpty,
+    SamplingFields,
+    Strict,
+    refusal,
+)
 
 
 class TextPart(Lenient):
@@ -110,9 +118,6 @@ Message = Annotated[
     SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage,
     Field(discriminator="role"),
 ]
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
 class Function(Strict):
