@@ -21,6 +21,13 @@ def cache_kind(cache: Any) -> Any:
     return (name, *((key, known[key]) for key in KIND_ATTRIBUTES if key in known))
 
 
+def window_of(cache: Any) -> float:
+    """Tokens after which a cache forgets the oldest; infinite if it never does."""
+    if hasattr(cache, "caches"):
+        return min((window_of(part) for part in cache.caches), default=float("inf"))
+    return getattr(cache, "max_size", None) or float("inf")
+
+
 def cache_bytes(cache: Any) -> int:
     """Bytes that a cache holds, unused room included."""
     if cache is None:

@@ -1,6 +1,7 @@
 """Applies steps to one stage: opens and closes sequences, runs rows, chooses tokens.
 
-Knows no network. Every call is made on the one engine thread.
+Knows no network. Every call is made on the one engine thread; the numbers in the properties may be
+read from any.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ from mlx.utils import tree_map
 
 from daemon.errors import StepFailed
 from daemon.execution.passes import Pass, passes_of
+from daemon.execution.pool import CachePool
 from daemon.execution.sampling import Sampler
 from daemon.execution.skeleton import arrays_in
 
 if TYPE_CHECKING:
-    from daemon.execution.stage import Stage, StageCaches
+    from daemon.execution.stage import Stage
     from daemon.messages import OpenSequence, Step, TokenOut
 
 STEPS_PER_CLEARING = 256
 """MLX keeps freed buffers for reuse; like mlx-lm we give them back now and then."""
+STEPS_PER_COUNT = 16
+"""Counting the bytes of all caches takes a moment, so decoding steps don't do it each time."""
 
 
 @dataclass
 class _Live:
-    """A sequence on this stage."""
+    """A sequence on this stage, besides its caches."""
 
-    caches: StageCaches
     sampler: Sampler | None
     """On the last stage only."""
     history: list[int] = field(default_factory=list[int])
@@ -37,32 +40,41 @@ class _Live:
 class StageExecutor:
     """One stage and the sequences that live on it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, batching: bool | None = None) -> None:
+        """Wrap ``stage``.
+
+        Args:
+            stage: with its weights in memory.
+            batching: decode sequences together wherever their caches can be merged, or never;
+                None: where that is known to change no bit.
+        """
         self._stage = stage
+        self._pool = CachePool(stage, batching=batching)
         self._live: dict[int, _Live] = {}
         self._steps = 0
-
-    @property
-    def weights_bytes(self) -> int:
+        self.weights_bytes = stage.weight_bytes
         """Bytes of this stage's weights."""
-        return self._stage.weight_bytes
-
-    @property
-    def kv_bytes(self) -> int:
-        """Bytes of the caches of all sequences."""
-        return sum(live.caches.nbytes for live in self._live.values())
+        self.kv_bytes = 0
+        """Bytes of the caches of all sequences, as of a few steps ago."""
 
     @property
     def sequences(self) -> int:
         """Sequences that are open."""
         return len(self._live)
 
+    @property
+    def batching(self) -> bool:
+        """Whether this stage can run decoding sequences together."""
+        return self._pool.batching
+
     def reset(self) -> None:
         """Drop all sequences."""
         self._live.clear()
+        self._pool.clear()
+        self.kv_bytes = 0
         mx.clear_cache()
 
-    def run(self, step: Step, hidden: list[Any] | None) -> list[Any] | tuple[TokenOut, ...]:
+    def run(self, step: Step, hidden: Any) -> list[Any] | tuple[TokenOut, ...]:
         """Apply ``step``: close, open, then run its rows.
 
         Args:
@@ -70,62 +82,132 @@ class StageExecutor:
             hidden: None on the first stage, else what the stage before returned for this step.
 
         Returns:
-            One boundary value per pass (see `passes`), evaluated and contiguous; on the last
-            stage the tokens chosen, in row order.
+            One item per pass (see `passes`), evaluated and contiguous; on the last stage the
+            tokens chosen, in row order.
 
         Raises:
             StepFailed: a row can't be run; the sequences of the step are dropped on this stage,
                 all others are as before.
         """
         for sequence_id in step.closed:
-            self._live.pop(sequence_id, None)
+            self._drop(sequence_id)
         for opened in step.opened:
-            self._live[opened.sequence_id] = self._open(opened)
+            self._open(opened)
         passes = passes_of(step.rows)
         try:
             results = self._run_passes(passes, hidden)
         # Whatever the model or MLX raises must cost these sequences only.
         except Exception as error:
             for row in step.rows:
-                self._live.pop(row.sequence_id, None)
+                self._drop(row.sequence_id)
             raise StepFailed(f"step {step.number}: {error}") from error
-        self._steps += 1
-        if self._steps % STEPS_PER_CLEARING == 0:
-            mx.clear_cache()
+        self._account(passes, changed=bool(step.closed or step.opened))
         if not self._stage.is_last:
             return results
-        return tuple(token for token in results if token is not None)
+        return tuple(token for tokens in results for token in tokens)
 
-    def _open(self, opened: OpenSequence) -> _Live:
+    def _open(self, opened: OpenSequence) -> None:
         sampler = Sampler(opened) if self._stage.is_last else None
-        return _Live(self._stage.make_caches(), sampler)
+        self._pool.open(opened.sequence_id)
+        self._live[opened.sequence_id] = _Live(sampler)
+
+    def _drop(self, sequence_id: int) -> None:
+        self._live.pop(sequence_id, None)
+        self._pool.close(sequence_id)
+
+    def _account(self, passes: tuple[Pass, ...], *, changed: bool) -> None:
+        self._steps += 1
+        if changed or not self._steps % STEPS_PER_COUNT or any(not p.sample for p in passes):
+            self.kv_bytes = self._pool.nbytes
+        if self._steps % STEPS_PER_CLEARING == 0:
+            mx.clear_cache()
 
     def _run_passes(self, passes: tuple[Pass, ...], hidden: list[Any] | None) -> list[Any]:
-        unknown = [item.sequence_id for item in passes if item.sequence_id not in self._live]
+        unknown = [i for item in passes for i in item.sequence_ids if i not in self._live]
         if unknown:
             raise StepFailed(f"sequence {unknown[0]} is not open on this rank")
-        if self._stage.is_first:
-            received: list[Any] = [None] * len(passes)
-        else:
+        received: list[Any] = [None] * len(passes)
+        if not self._stage.is_first:
             received = list(hidden or ())
             if len(received) != len(passes):
                 raise StepFailed(f"{len(received)} boundary values for {len(passes)} passes")
         return [self._run(item, value) for item, value in zip(passes, received, strict=True)]
 
     def _run(self, item: Pass, received: Any) -> Any:
-        live = self._live[item.sequence_id]
-        live.history.extend(item.tokens)
-        output = self._stage.forward(mx.array([item.tokens]), received, live.caches)
+        """One pass: a boundary item, or on the last stage a tuple of tokens."""
+        for sequence_id, tokens in zip(item.sequence_ids, item.tokens, strict=True):
+            self._live[sequence_id].history.extend(tokens)
+        if self._pool.fits_together(item.sequence_ids):
+            outputs = [self._forward_batch(item, received)]
+        else:
+            values = _split(received, len(item.sequence_ids))
+            rows = zip(item.sequence_ids, item.tokens, values, strict=True)
+            outputs = [self._forward_alone(*row) for row in rows]
+        if not self._stage.is_last:
+            return outputs[0] if len(outputs) == 1 else outputs
+        if not item.sample:
+            return ()
+        return self._choose(item.sequence_ids, [row for out in outputs for row in _rows(out)])
+
+    def _forward_batch(self, item: Pass, received: Any) -> Any:
+        batch = self._pool.together(item.sequence_ids)
+        output = self._stage.forward(mx.array(item.tokens), _stack(received), batch.caches)
+        batch.ran(1)
+        return self._evaluated(output, batch.caches.arrays())
+
+    def _forward_alone(self, sequence_id: int, tokens: tuple[int, ...], received: Any) -> Any:
+        caches = self._pool.alone(sequence_id)
+        output = self._stage.forward(mx.array([tokens]), received, caches)
+        return self._evaluated(output, caches.arrays())
+
+    def _evaluated(self, output: Any, caches: list[mx.array]) -> Any:
+        """Boundary values ready to be sent; logits stay lazy, so that unused ones cost nothing."""
         if not self._stage.is_last:
             output = tree_map(_contiguous, output)
-            mx.eval(arrays_in(output), live.caches.arrays())
-            return output
-        if not item.sample or live.sampler is None:
-            mx.eval(live.caches.arrays())
-            return None
-        logits = output[:, -1, :]
-        mx.eval(logits, live.caches.arrays())
-        return live.sampler.choose(logits, live.history)
+            mx.eval(arrays_in(output))
+        mx.eval(caches)
+        return output
+
+    def _choose(
+        self, sequence_ids: tuple[int, ...], logits: list[mx.array]
+    ) -> tuple[TokenOut, ...]:
+        picks: list[tuple[Sampler, Any]] = []
+        for sequence_id, row in zip(sequence_ids, logits, strict=True):
+            live = self._live[sequence_id]
+            if live.sampler is not None:
+                picks.append((live.sampler, live.sampler.pick(row, live.history)))
+        mx.eval([arrays_in(pick) for _, pick in picks])
+        return tuple(sampler.finish(pick) for sampler, pick in picks)
+
+
+def _rows(logits: mx.array) -> list[mx.array]:
+    """(batch, length, vocabulary) -> per row (1, vocabulary), of the last position."""
+    return [logits[row : row + 1, -1, :] for row in range(logits.shape[0])]
+
+
+def _stack(received: Any) -> Any:
+    """One value with a row per sequence, from what arrived."""
+    if not isinstance(received, list):
+        return received
+    return tree_map(
+        lambda *leaves: (
+            mx.concatenate(list(leaves)) if isinstance(leaves[0], mx.array) else leaves[0]
+        ),
+        *received,
+    )
+
+
+def _split(received: Any, count: int) -> list[Any]:
+    """A value per sequence, from what arrived."""
+    if isinstance(received, list) and len(received) == count and count > 1:
+        return received
+    if count == 1 or received is None:
+        return [received] * count
+
+    def row(leaf: Any, at: int) -> Any:
+        return leaf[at : at + 1] if isinstance(leaf, mx.array) else leaf
+
+    return [tree_map(lambda leaf, at=at: row(leaf, at), received) for at in range(count)]
 
 
 def _contiguous(leaf: Any) -> Any:

@@ -38,8 +38,8 @@ class Sampler:
             for _ in range(opened.generated):
                 self._next_key()
 
-    def choose(self, logits: mx.array, history: Sequence[int]) -> TokenOut:
-        """The token that follows ``history``.
+    def pick(self, logits: mx.array, history: Sequence[int]) -> tuple[mx.array, mx.array | None]:
+        """Choose the token that follows ``history``, lazily; `finish` reads it.
 
         Args:
             logits: (1, vocabulary), after the last token of the history.
@@ -47,12 +47,17 @@ class Sampler:
         """
         logits = self._penalised(logits, history)
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
-        token = int(np.array(self._pick(logprobs))[0])
-        if not self._params.logprobs:
+        return self._drawn(logprobs), logits if self._params.logprobs else None
+
+    def finish(self, picked: tuple[mx.array, mx.array | None]) -> TokenOut:
+        """What `pick` chose; many sequences' picks are best evaluated together before."""
+        drawn, logits = picked
+        token = int(np.array(drawn)[0])
+        if logits is None:
             return TokenOut(self._id, token)
         return self._with_logprobs(token, logits)
 
-    def _pick(self, logprobs: mx.array) -> mx.array:
+    def _drawn(self, logprobs: mx.array) -> mx.array:
         if not self._uses_keys:
             return mx.argmax(logprobs, axis=-1)
         for keep in self._filters:

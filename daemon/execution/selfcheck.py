@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from daemon.errors import ModelError
+from daemon.execution.batch_check import check_together
 from daemon.execution.light_import import model_imports
 from daemon.execution.random_weights import randomise
 from daemon.execution.skeleton import arrays_in, open_skeleton, parameters, skeleton_of
@@ -46,6 +47,8 @@ class Finding:
     verdict: str
     """`exact`, `whole only`, `not built` or `DIFFERS`."""
     note: str = ""
+    together: str = ""
+    """How sequences decoded together compare: see `batch_check.check_together`."""
 
     @property
     def is_wrong(self) -> bool:
@@ -59,7 +62,7 @@ def run(model: str | None, all_architectures: bool, out: Callable[[str], object]
     Returns:
         0 if nothing differs, 1 otherwise; the exit code of `mlx-daemon selfcheck`.
     """
-    out(f"{'architecture':<24} {'cuts':>7}  {'verdict':<10}  note")
+    out(f"{'architecture':<24} {'cuts':>7}  {'verdict':<10}  {'together':<8}  note")
     if model is not None:
         folder = model_path(model)
         findings = [_report(check(model, lambda: open_skeleton(folder)), out)]
@@ -113,8 +116,9 @@ def check(name: str, make: Callable[[], Skeleton]) -> Finding:
         worst = max(_distance(a, b) for a, b in zip(expected, got, strict=True))
         if worst:
             return Finding(name, cuts, "DIFFERS", f"{len(ranges)} stages: by {worst:.3g}")
+    together = check_together(make, traced)
     blind = "" if _varied(expected) else "blind: the tiny model answers the same always"
-    return Finding(name, cuts, "exact", blind or "; ".join(traced.why))
+    return Finding(name, cuts, "exact", blind or "; ".join(traced.why), together)
 
 
 def _logits(stages: Sequence[Stage]) -> list[mx.array]:
@@ -187,7 +191,8 @@ def _varied(logits: list[mx.array]) -> bool:
 
 
 def _report(finding: Finding, out: Callable[[str], object]) -> Finding:
-    row = f"{finding.name:<24} {finding.cuts:>7}  {finding.verdict:<10}  {finding.note}"
+    checks = f"{finding.verdict:<10}  {finding.together:<8}"
+    row = f"{finding.name:<24} {finding.cuts:>7}  {checks}  {finding.note}"
     out(row.rstrip()[:200])
     return finding
 

@@ -94,6 +94,11 @@ class Stage:
         return self.skeleton.model
 
     @property
+    def architecture(self) -> str:
+        """Name of the module of `mlx_lm.models` that the model comes from."""
+        return type(self.model).__module__.rpartition(".")[2]
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the parameters that this stage keeps, read or not."""
         return parameter_bytes(self.model)

@@ -41,6 +41,8 @@ class LayerTrace:
     """Per layer what it returns for ids of `PROBE_SHAPE`: a tree of `ArraySpec` and constants."""
     legal_cuts: tuple[int, ...]
     """c: layers before c and from c on may live on different ranks."""
+    stackable: bool
+    """Whether axis 0 of everything that crosses a cut is the batch."""
     why: tuple[str, ...]
     """What forbids the other cuts."""
 
@@ -88,11 +90,19 @@ def trace(skeleton: Skeleton) -> LayerTrace:
     outputs: list[Any] = [None] * n_layers
     for call in calls:
         outputs[call.layer] = _spec(call.output)
+    pairs = _record(skeleton, skeleton.make_caches(), (2, PROBE_SHAPE[1]))
+    stackable = all(
+        _is_stacked(one, two)
+        for call, pair in zip(calls, pairs, strict=True)
+        for one, two in zip(arrays_in(call.output), arrays_in(pair.output), strict=True)
+    )
     owner = tuple(min(users.get(index, {-1})) for index in range(len(caches)))
-    return LayerTrace(n_layers, owner, tuple(outputs), tuple(legal), tuple(why))
+    return LayerTrace(n_layers, owner, tuple(outputs), tuple(legal), stackable, tuple(why))
 
 
-def _record(skeleton: Skeleton, caches: list[Any]) -> list[_Call]:
+def _record(
+    skeleton: Skeleton, caches: list[Any], shape: tuple[int, int] = PROBE_SHAPE
+) -> list[_Call]:
     calls: list[_Call] = []
 
     def make_call(index: int, kind: type[Any]) -> Callable[..., Any]:
@@ -105,7 +115,7 @@ def _record(skeleton: Skeleton, caches: list[Any]) -> list[_Call]:
 
     with intercepted(skeleton.layers, make_call):
         try:
-            skeleton.model(mx.zeros(PROBE_SHAPE, mx.int32), cache=caches)
+            skeleton.model(mx.zeros(shape, mx.int32), cache=caches)
         # Model code raises whatever it likes when the config is inconsistent.
         except Exception as error:
             raise ModelError(
@@ -120,7 +130,7 @@ def _cache_users(calls: list[_Call], caches: list[Any]) -> dict[int, set[int]]:
     for call in calls:
         for argument in call.arguments:
             for index, cache in enumerate(caches):
-                if argument is cache:
+                if cache is not None and argument is cache:
                     users.setdefault(index, set()).add(call.layer)
     return users
 
@@ -142,6 +152,11 @@ def _reaches(calls: list[_Call]) -> dict[tuple[int, int], str]:
             made_by.setdefault(id(array), call.layer)
         carried = {id(array) for array in outputs}
     return found
+
+
+def _is_stacked(one: mx.array, two: mx.array) -> bool:
+    """Whether a batch of two has twice the rows of a batch of one, and nothing else changed."""
+    return tuple(two.shape) == (2 * one.shape[0], *one.shape[1:]) if one.ndim else False
 
 
 def _spec(tree: Any) -> Any:

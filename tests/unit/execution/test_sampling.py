@@ -107,7 +107,8 @@ def test_seeds_differ(two_ranks: list[StageExecutor]) -> None:
 
 
 def _choose(logits: mx.array, **sampling: Any) -> Any:
-    return Sampler(OpenSequence(1, SamplingParams(**sampling), 2)).choose(logits, [0, 1])
+    sampler = Sampler(OpenSequence(1, SamplingParams(**sampling), 2))
+    return sampler.finish(sampler.pick(logits, [0, 1]))
 
 
 def test_logprobs_are_the_models_before_temperature() -> None:
