@@ -39,8 +39,7 @@ async def find_cluster(arguments: argparse.Namespace) -> Cluster:
     state = state_dir(arguments)
     settings = state.settings()
     if settings is None:
-        flag = f" --state-dir {state}" if arguments.state_dir else ""
-        raise StartFailed(f"no cluster runs in {state}: start one with `mlxconsole up{flag}`")
+        raise StartFailed(f"no cluster runs in {state}: start one with `mlxconsole up{state.flag}`")
     return Cluster.from_settings(settings)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import urllib.request
@@ -36,6 +37,7 @@ def up(arguments: argparse.Namespace) -> int:
     """Start; 0 when the cluster is ready, 128 + signal number when interrupted."""
     settings = chosen_settings(arguments, os.environ)
     state = state_dir(arguments)
+    down = f"{program(sys.argv[0])} down{state.flag}"
     start = Start(settings, state, Progress(sys.stderr), arguments.timeout)
     cluster, interrupted_by = asyncio.run(_interruptible(start))
     if cluster is None:
@@ -45,9 +47,9 @@ def up(arguments: argparse.Namespace) -> int:
         from mlxconsole.commands.console import watch  # noqa: PLC0415 - textual costs 0.3 s
 
         code = watch(cluster)
-        say(f"The cluster still runs at {cluster.api_url}: {_command('down', arguments)} ends it")
+        say(f"The cluster still runs at {cluster.api_url}: `{down}` ends it")
         return code
-    say(farewell(cluster, model_name(cluster), _command("down", arguments)))
+    say(farewell(cluster, model_name(cluster), down))
     return 0
 
 
@@ -133,6 +135,10 @@ def _model(model: str | None) -> str | None:
     return str(Path(model).expanduser().absolute())
 
 
-def _command(name: str, arguments: argparse.Namespace) -> str:
-    flag = f" --state-dir {shlex.quote(str(arguments.state_dir))}" if arguments.state_dir else ""
-    return f"mlxconsole {name}{flag}"
+def program(invoked_as: str) -> str:
+    """How this command can be called from the operator's shell: by name only if that finds it."""
+    path = Path(invoked_as)
+    by_name = shutil.which("mlxconsole")
+    if path.name != "mlxconsole" or (by_name and Path(by_name).resolve() == path.resolve()):
+        return "mlxconsole"
+    return shlex.quote(invoked_as)

@@ -34,8 +34,8 @@ def check_state(state: StateDir) -> None:
     if alive:
         ranks = ", ".join(str(rank) for rank in alive)
         raise StartFailed(
-            f"a cluster already runs in {state} (rank {ranks}): end it with `mlxconsole down`, or "
-            "give this one its own --state-dir and ports"
+            f"a cluster already runs in {state} (rank {ranks}): end it with "
+            f"`mlxconsole down{state.flag}`, or give this one its own --state-dir and ports"
         )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,12 @@ class StateDir:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def flag(self) -> str:
+        """What to append to a command so that it is about this state; nothing for the usual one."""
+        usual = self.path == default_path().expanduser().absolute()
+        return "" if usual else f" --state-dir {shlex.quote(str(self.path))}"
 
     def output(self, rank: int) -> Path:
         """Standard output and error of a rank's supervisor."""

@@ -10,7 +10,7 @@ from daemon import settings
 from daemon.errors import SettingsError
 from mlxconsole import cli
 from mlxconsole.commands.target import control_address
-from mlxconsole.commands.up import chosen_settings, farewell
+from mlxconsole.commands.up import chosen_settings, farewell, program
 from mlxconsole.source import seeded
 
 if TYPE_CHECKING:
@@ -142,6 +142,20 @@ def test_the_farewell_can_be_pasted() -> None:
     assert "curl http://127.0.0.1:8100/v1/chat/completions" in text
     assert """it'"'"'s""" in text
     assert text.endswith("End it: mlxconsole down")
+
+
+def test_commands_to_paste_are_found_by_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From launch/up the command is not on the path: its place is named then."""
+    installed = tmp_path / "mlxconsole"
+    installed.write_text("")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program(str(installed)) == str(installed)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program(str(installed)) == "mlxconsole"
+    assert program("/x/pytest") == "mlxconsole"
 
 
 def test_defaults_are_the_documented_ports() -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,7 +24,6 @@ from tests.support.ports import free_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -137,6 +137,8 @@ def test_the_usual_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) ->
     """Where the platform keeps such things."""
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
     assert default_path().parts[-2:] == ("mlxconsole", "default")
+    assert StateDir(default_path()).flag == ""
+    assert StateDir(Path("/a b")).flag == " --state-dir '/a b'"
 
 
 def test_a_live_state_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -144,7 +146,7 @@ def test_a_live_state_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes
     state = StateDir(tmp_path)
     preflight.check_state(state)
     state.mark(0, marked(sleeper.pid))
-    with pytest.raises(StartFailed, match=r"rank 0\): end it with `mlxconsole down`, or"):
+    with pytest.raises(StartFailed, match=r"rank 0\): end it with `mlxconsole down --state-dir"):
         preflight.check_state(state)
 
 
