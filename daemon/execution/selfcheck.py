@@ -86,7 +86,7 @@ def architectures() -> list[str]:
 def check_architecture(name: str) -> Finding:
     """Check a tiny random model of one architecture."""
     try:
-        make = _tiny_model(name)
+        make = tiny_model(name)
     # A wrong guess of ours at the config of a new architecture shows in many ways.
     except Exception as error:  # noqa: BLE001
         return Finding(name, "-", "not built", _first_line(error))
@@ -137,7 +137,7 @@ def _logits(stages: Sequence[Stage]) -> list[mx.array]:
     return results
 
 
-def _tiny_model(name: str) -> Callable[[], Skeleton]:
+def tiny_model(name: str) -> Callable[[], Skeleton]:
     """A maker of skeletons with the same random weights each time."""
     config = tiny_config(name)
 
