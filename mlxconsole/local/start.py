@@ -99,10 +99,9 @@ class Start:
                 return
             raise_if_hopeless(store, started)
             if time.monotonic() > deadline_s:
-                waiting = "; ".join(f"{k} {v}" for k, v in parts(store.cluster, statuses).items())
                 raise StartFailed(
-                    f"not ready after {self.timeout_s:g} s ({waiting}): see {self.state}, or allow "
-                    "more with --timeout"
+                    f"not ready after {self.timeout_s:g} s ({waiting_for(store)}): see "
+                    f"{self.state}, or allow more with --timeout"
                 )
             news.clear()
             try:
@@ -135,6 +134,13 @@ def parts(cluster: Cluster, statuses: dict[int, RankStatus]) -> dict[str, str]:
     api = api_status(statuses)
     shown["api"] = state_name(api) if api else "STARTING"
     return shown
+
+
+def waiting_for(store: Store) -> str:
+    """The state of every part in one line, and why a rank can't be reached, if one can't."""
+    states = [f"{name} {text}" for name, text in parts(store.cluster, live_statuses(store)).items()]
+    lost = [view.reason for view in store.ranks.values() if view.contact == "lost"]
+    return "; ".join([*states, *lost[:1]])
 
 
 def raise_if_hopeless(store: Store, started: Sequence[Daemon]) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from daemon.errors import StartFailed
 from mlxconsole.local.daemons import Daemon
-from mlxconsole.local.start import parts, raise_if_hopeless
+from mlxconsole.local.start import parts, raise_if_hopeless, waiting_for
 from mlxconsole.source import seeded
-from mlxconsole.source.base import FrameArrived
+from mlxconsole.source.base import ContactLost, FrameArrived
 from mlxconsole.store import Store
 from protos.control_pb2 import RankState
 
@@ -71,6 +71,16 @@ def test_a_supervisor_that_ends_at_once_ends_the_start(tmp_path: Path) -> None:
     output.write_text("mlx-daemon: can't write the log file\n")
     with pytest.raises(StartFailed, match="rank 0 ended at once: mlx-daemon: can't write"):
         raise_if_hopeless(store_of(), [Daemon(0, process, output)])
+
+
+def test_a_start_that_waits_says_for_what() -> None:
+    """Also when nobody can be reached at all."""
+    store = store_of(seeded.status(0, 2), seeded.loading(1, 2, 3))
+    assert waiting_for(store) == "rank 0 READY; rank 1 LOADING layers 3/14; api READY"
+    store.apply(ContactLost(1, "no daemon answers at 127.0.0.1:50201", 1.0))
+    assert waiting_for(store) == (
+        "rank 0 READY; rank 1 STARTING; api READY; no daemon answers at 127.0.0.1:50201"
+    )
 
 
 def test_progress_names_layers_and_causes() -> None:
