@@ -80,6 +80,8 @@ class LimitsPart:
     """Workers that died one after another without becoming READY: then the rank is FAILED."""
     peer_timeout_s: float = 3.0
     """A link interruption longer than this is the loss of the peer."""
+    silence_timeout_s: float = 2.0
+    """A worker or API process that is alive and says nothing for this long is replaced."""
     recovery_timeout_s: float = 60.0
     """How long requests wait for a lost rank; then they get 503 with the reason."""
     step_timeout_s: float = 60.0

@@ -19,6 +19,7 @@ from daemon.supervision import child_life, child_process, reports
 from daemon.supervision.child_life import ChildLife, LifeEvent
 from daemon.supervision.child_spec import EXIT_HOPELESS
 from daemon.supervision.exit_cause import Evidence, describe
+from daemon.supervision.silence import LOOK_S, Silence
 from daemon.telemetry import process_stats
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Child:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failure_reason = ""
         self._killed_by_us = False
+        self._silence = Silence(spec.settings.limits.silence_timeout_s)
+        self._stuck = ""
+        self._ended_s: float | None = None
         self._oom_kills_before = 0
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self.rss_bytes = 0
@@ -133,6 +137,16 @@ class Child:
             self._carry_out(decision)
         if self.life.state != before and self.life.state in _NORMAL_STATES:
             self._history.event("state", f"{self.name} is {self.life.state}")
+            if self.life.state == "READY" and self._ended_s is not None:
+                self._tell_recovery(time.monotonic(), self._ended_s)
+                self._ended_s = None
+
+    def _tell_recovery(self, now_s: float, ended_s: float) -> None:
+        self._history.event(
+            "recovered",
+            f"{self.name} {self.life.generation} is READY {now_s - ended_s:.3f} s after the end of "
+            f"the last, {now_s - self.life.started_s:.3f} s after its own start",
+        )
 
     def _carry_out(self, decision: child_life.Decision) -> None:
         match decision:
@@ -199,16 +213,33 @@ class Child:
         self._stderr.clear()
         self._failure_reason = ""
         self._killed_by_us = False
+        self._stuck = ""
+        self._silence = Silence(self._spec.settings.limits.silence_timeout_s)
         self.rss_bytes = 0
         self._oom_kills_before = process_stats.kernel_oom_kills()
 
     async def _follow(self, process: ChildProcess) -> None:
-        return_code = await process.follow(self._on_report, self._on_output)
+        watching = self._tasks.create_task(self._watch(process))
+        try:
+            return_code = await process.follow(self._on_report, self._on_output)
+        finally:
+            watching.cancel()
+        self._ended_s = time.monotonic()
         cause = describe(self._evidence(return_code))
         self._history.event("exit", f"{self.name} {self.life.generation}: {cause}")
         self._process = None
         self.on_exit()
         self._apply(child_life.Exited(cause, hopeless=return_code == EXIT_HOPELESS))
+
+    async def _watch(self, process: ChildProcess) -> None:
+        """Replace a process that lives and says nothing."""
+        state = ""
+        while not self._silence.look(state):
+            await asyncio.sleep(LOOK_S)
+            state = process_stats.run_state(process.pid)
+        self._stuck = self._silence.describe(state)
+        self._history.event("stuck", f"{self.name} {self.life.generation}: {self._stuck}")
+        self._apply(child_life.Stuck())
 
     def _evidence(self, return_code: int) -> Evidence:
         return Evidence(
@@ -216,6 +247,7 @@ class Child:
             last_stderr_line=self._stderr[-1] if self._stderr else "",
             failure_reason=self._failure_reason,
             killed_by_us=self._killed_by_us,
+            stuck=self._stuck,
             kernel_oom_kills=process_stats.kernel_oom_kills() - self._oom_kills_before,
             rss_bytes=self.rss_bytes,
         )
@@ -229,6 +261,7 @@ class Child:
         self._history.log(level, f"{self.name}.{stream}", text)
 
     def _on_report(self, line: bytes) -> None:
+        self._silence.heard()
         try:
             report = reports.parse(line)
         except ValueError as error:
@@ -245,6 +278,8 @@ class Child:
                 )
             case reports.EventReport():
                 self._history.event(report.kind, report.text, report.time_s)
+            case reports.AliveReport():
+                pass
 
     def _on_state(self, report: reports.StateReport) -> None:
         if report.state == "FAILED":

@@ -63,6 +63,11 @@ class Exited:
 
 
 @dataclass(frozen=True)
+class Stuck:
+    """The process lives and makes no progress."""
+
+
+@dataclass(frozen=True)
 class DelayOver:
     """The wait that `Wait` asked for is over; ``generation`` is the one it followed."""
 
@@ -92,7 +97,15 @@ class GraceOver:
 
 
 LifeEvent = (
-    Start | SpawnFailed | Reported | Exited | DelayOver | RestartAsked | StopAsked | GraceOver
+    Start
+    | SpawnFailed
+    | Reported
+    | Exited
+    | Stuck
+    | DelayOver
+    | RestartAsked
+    | StopAsked
+    | GraceOver
 )
 
 
@@ -202,9 +215,11 @@ def advance(life: ChildLife, event: LifeEvent, now_s: float) -> Outcome:
         case Reported():
             outcome = _reported(life, event), ()
         case SpawnFailed():
-            outcome = _died(life, event.cause, hopeless=False, now_s=now_s)
+            outcome = _exited(life, Exited(event.cause), now_s)
         case Exited():
             outcome = _exited(life, event, now_s)
+        case Stuck() if life.phase is Phase.RUNNING:  # one that is told to leave has its grace
+            outcome = life, (Kill(),)
         case DelayOver() if life.phase is Phase.WAITING and event.generation == life.generation:
             outcome = _spawn(life, now_s)
         case GraceOver() if life.phase is Phase.STOPPING and event.generation == life.generation:

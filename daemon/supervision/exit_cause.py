@@ -19,6 +19,8 @@ class Evidence:
     failure_reason: str = ""
     """What the process itself gave as the reason of its state FAILED."""
     killed_by_us: bool = False
+    stuck: str = ""
+    """Why we killed it although nobody had asked it to leave."""
     kernel_oom_kills: int = 0
     """Processes that the kernel killed for memory while this one lived."""
     rss_bytes: int = 0
@@ -41,6 +43,8 @@ def describe(evidence: Evidence) -> str:
 def _signal_text(evidence: Evidence) -> str:
     number = -evidence.return_code
     words = f"killed by signal {number} ({_signal_name(number)})"
+    if number == signal.SIGKILL and evidence.stuck:
+        return f"stuck, {evidence.stuck}: {words} by its supervisor"
     if number == signal.SIGKILL and evidence.killed_by_us:
         return f"{words} after its time to leave was over"
     if number == signal.SIGKILL and evidence.kernel_oom_kills:

@@ -54,7 +54,12 @@ class EventReport:
     time_s: float | None
 
 
-Report = SampleReport | StateReport | LogReport | EventReport
+@dataclass(frozen=True)
+class AliveReport:
+    """The child had nothing else to say."""
+
+
+Report = SampleReport | StateReport | LogReport | EventReport | AliveReport
 
 
 def parse(line: bytes) -> Report:
@@ -80,6 +85,8 @@ def parse(line: bytes) -> Report:
         case "event":
             kind, text = str(plain.get("event", "")), str(plain.get("text", ""))
             return EventReport(kind, text, _time_s(plain))
+        case "alive":
+            return AliveReport()
         case other:
             raise ValueError(f"unknown kind '{str(other)[:40]}'")
 

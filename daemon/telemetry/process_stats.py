@@ -17,6 +17,14 @@ def rss_bytes(pid: int) -> int:
         return 0
 
 
+def run_state(pid: int) -> str:
+    """What a process does, as psutil names it (sleeping, stopped, ...); empty if it is gone."""
+    try:
+        return psutil.Process(pid).status()
+    except (psutil.Error, OSError):
+        return ""
+
+
 def kernel_oom_kills() -> int:
     """Processes that this machine's kernel has killed for memory; 0 where it does not say."""
     try:

@@ -15,6 +15,8 @@ from collections import deque
 from typing import Any
 
 QUEUE_LINES = 1_000
+ALIVE_S = 0.5
+"""With nothing to say, it says at least so often that this process runs Python."""
 _MAX_TEXT = 8_000  # characters of one log text; a traceback fits
 
 
@@ -95,10 +97,12 @@ class Reporter:
         os.close(self._fd)
 
     def _next_line(self) -> dict[str, Any] | None:
-        """The oldest line, once there is one; None when closed and empty."""
+        """The oldest line, a sign of life if there is none in time; None when closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._closing)
-            return self._lines.popleft() if self._lines else None
+            self._changed.wait_for(lambda: self._lines or self._closing, ALIVE_S)
+            if self._lines:
+                return self._lines.popleft()
+            return None if self._closing else {"kind": "alive"}
 
     def _write(self, line: dict[str, Any]) -> bool:
         """Whether anybody still reads."""

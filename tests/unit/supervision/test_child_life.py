@@ -26,6 +26,7 @@ from daemon.supervision.child_life import (
     SpawnFailed,
     Start,
     StopAsked,
+    Stuck,
     Terminate,
     Wait,
     advance,
@@ -260,6 +261,23 @@ def test_the_delay_has_a_bound_however_many_deaths() -> None:
     assert tape.play(Exited("x")) == (Wait(10.0, 1),)
 
 
+def test_a_stuck_child_is_killed_and_followed_like_one_that_died() -> None:
+    """It would not hear SIGTERM, so there is no grace to give."""
+    tape = Tape()
+    tape.run_until_ready()
+    assert tape.play(Stuck(), 5.0) == (Kill(),)
+    assert tape.play(Exited("stuck"), 5.1) == (Wait(0.0, 1),)
+    assert tape.life.exit_cause == "stuck"
+
+
+def test_a_stuck_child_that_is_leaving_keeps_its_grace() -> None:
+    """Its end is decided already; the reason must stay the operator's."""
+    tape = Tape()
+    tape.run_until_ready()
+    tape.play(RestartAsked("new version", 3.0))
+    assert tape.play(Stuck()) == ()
+
+
 class World:
     """Carries out decisions as the operating system would, and checks what must always hold."""
 
@@ -311,6 +329,7 @@ EVENTS = st.one_of(
     st.just(SpawnFailed("no memory")),
     st.sampled_from([Reported("JOINING"), Reported("READY"), Reported("FAILED")]),
     st.builds(Exited, st.just("cause"), st.booleans()),
+    st.just(Stuck()),
     st.builds(DelayOver, GENERATIONS),
     st.builds(GraceOver, GENERATIONS),
     st.builds(RestartAsked, st.just("why"), st.floats(0, 60)),

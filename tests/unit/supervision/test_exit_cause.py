@@ -24,6 +24,11 @@ from daemon.supervision.exit_cause import Evidence, describe
             "killed by signal 9 (SIGKILL) after its time to leave was over",
         ),
         (
+            Evidence(-9, killed_by_us=True, stuck="no report for 2.0 s (it is stopped)"),
+            "stuck, no report for 2.0 s (it is stopped): "
+            "killed by signal 9 (SIGKILL) by its supervisor",
+        ),
+        (
             Evidence(-9, kernel_oom_kills=1, rss_bytes=5 * 1024**3),
             "killed by signal 9 (SIGKILL), probably out of memory at 5120 MiB: "
             "the kernel killed for memory",

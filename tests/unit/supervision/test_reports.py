@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.supervision.reports import (
+    AliveReport,
     EventReport,
     LogReport,
     SampleReport,
@@ -126,3 +127,8 @@ def test_without_a_process_there_is_no_memory_and_no_rate() -> None:
     assert (status.layer_lo, status.layer_hi) == (2, 4)
     record.clear()
     assert record.layers == (0, 0)
+
+
+def test_a_sign_of_life_says_nothing_else() -> None:
+    """It keeps the supervisor from taking silence for being stuck."""
+    assert parse(b'{"kind":"alive","boot_id":"x"}') == AliveReport()

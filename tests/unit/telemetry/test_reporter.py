@@ -161,3 +161,15 @@ def test_a_wrong_format_string_does_not_raise(
     logging.getLogger("daemon.test").info("%d items", "no number")
     assert pipe.lines() == []
     assert "no number" in capfd.readouterr().err
+
+
+def test_a_process_with_nothing_to_say_shows_that_it_lives(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor takes silence for being stuck."""
+    monkeypatch.setattr(reporting, "ALIVE_S", 0.001)
+    pipe.reporter.log("INFO", "wakes the writer")
+    with os.fdopen(os.dup(pipe.read_fd), "rb") as reader:
+        kinds = [json.loads(reader.readline())["kind"] for _ in range(3)]
+    assert kinds == ["log", "alive", "alive"]
+    pipe.lines()
