@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from daemon.api.schemas.base import SamplingFields
 
 SEEDS = 2**64
+LEAST_TOP_P = 1e-9
+"""The likeliest token alone; 0 itself would be read as off."""
+MAX_TOP_K = 2**31
 Number = TypeVar("Number", int, float)
 
 
@@ -31,8 +34,8 @@ def sampling_params(
     seed = secrets.randbits(63) if request.seed is None else request.seed
     return SamplingParams(
         temperature=_or(request.temperature, 1.0),
-        top_p=_or(request.top_p, 1.0),
-        top_k=max(0, _or(request.top_k, 0)),
+        top_p=max(LEAST_TOP_P, _or(request.top_p, 1.0)),
+        top_k=_top_k(_or(request.top_k, 0), vocab_size),
         min_p=_or(request.min_p, 0.0),
         seed=seed % SEEDS,
         presence_penalty=_or(request.presence_penalty, 0.0),
@@ -42,6 +45,11 @@ def sampling_params(
         logprobs=logprobs,
         top_logprobs=top_logprobs,
     )
+
+
+def _top_k(asked: int, vocab_size: int) -> int:
+    """0 where nothing would be left out."""
+    return 0 if asked < 0 or asked >= (vocab_size or MAX_TOP_K) else asked
 
 
 def for_choice(sampling: SamplingParams, index: int) -> SamplingParams:
