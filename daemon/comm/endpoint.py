@@ -52,7 +52,7 @@ class Endpoint:
         self.settings = settings
         self.rank = settings.rank
         self.world_size = settings.world_size
-        self._mailbox = Mailbox(self.rank)
+        self._mailbox = Mailbox(self.rank, settings.bulk_bytes)
         self._listeners: dict[int, Callable[[Message], None]] = {}
         self._observers: list[Callable[[PeerEvent], None]] = []
         self._links = {
@@ -192,10 +192,17 @@ class Endpoint:
                 raise lost[0].lost_error(tag, elapsed_s)
 
         message = self._mailbox.take(tag, source, limit, check)
-        link = self._links[message.source]
-        if link.held_back and self._mailbox.kept_bytes(link.peer) < self.settings.mailbox_bytes:
-            link.hold_back(hold=False)
+        self._balance(self._links[message.source])
         return message
+
+    def _balance(self, link: Link) -> None:
+        """Hold the peer back if too much of it waits to be taken, or let it go on."""
+        limit, kept = self.settings.mailbox_bytes, self._mailbox.kept_bytes
+        with link.lock:  # who comes last sees what all others did
+            for number, large in ((SMALL, False), (BULK, True)):
+                hold = kept(link.peer, large=large) > limit
+                if link.lanes[number].hold is not hold:
+                    link.hold_back(number, hold=hold)
 
     def _post_parts(
         self,
@@ -248,21 +255,14 @@ class Endpoint:
         handler = self._listeners.get(message.tag)
         if handler is None:
             if message.tag not in self._aborted:
-                self._keep(message)
+                self._mailbox.put(message)
+                self._balance(self._links[message.source])
             return
         try:
             handler(message)
         except Exception:
             fields = {"source": message.source, "tag": message.tag}
             log.exception("listener_failed", extra={"fields": fields})
-
-    def _keep(self, message: Message) -> None:
-        limit, source = self.settings.mailbox_bytes, message.source
-        if self._mailbox.put(message) > limit:
-            link = self._links[source]
-            link.hold_back(hold=True)
-            if self._mailbox.kept_bytes(source) < limit:  # taken meanwhile
-                link.hold_back(hold=False)
 
     def _announce(self, event: PeerEvent) -> None:
         link = self._links[event.rank]

@@ -134,7 +134,7 @@ class Lane:
         self.bytes_received += size
         inbox = self.inbox
         due = inbox.received - inbox.told >= ACK_EVERY_FRAMES
-        if (due or inbox.bytes_since_told >= ACK_EVERY_BYTES) and not self.hold:
+        if (due or inbox.bytes_since_told >= ACK_EVERY_BYTES) and self._may_tell:
             self.acknowledge_soon()
 
     def close(self) -> None:
@@ -180,4 +180,9 @@ class Lane:
         return stream, frame
 
     def _acknowledgement(self) -> int:
-        return self.inbox.told if self.hold else self.inbox.tell()
+        return self.inbox.tell() if self._may_tell else self.inbox.told
+
+    @property
+    def _may_tell(self) -> bool:
+        # The bulk lane is held by not reading on; what it has read may be forgotten.
+        return not self.hold or self._heartbeat_s == 0

@@ -386,13 +386,15 @@ class Link:
                 self.drain_events()
                 if self._bulk_in is receiver:
                     receiver.complete(header.tag)
+            with self.lock:
+                self.lanes[BULK].acknowledge_soon()
 
     def _await_announcement(self, number: int, inbox: Inbox) -> None:
         """Hold the bulk lane (lock held) until a chunk's message has its place and its room."""
         lane = self.lanes[BULK]
         while lane.inbox is inbox and not self._closed:
             first = self._bulk_in.tag_of(number)
-            held = self.lanes[SMALL].hold and first is not None and first < MAX_TAG
+            held = lane.hold and first is not None and first < MAX_TAG
             if number <= self._bulk_in.announced and not held:
                 return
             self.announced_bulk.wait(0.1)
@@ -418,14 +420,9 @@ class Link:
         lane.note_received(size)
         return True
 
-    @property
-    def held_back(self) -> bool:
-        """Whether the peer may not send more than its window."""
-        return self.lanes[SMALL].hold
-
-    def hold_back(self, *, hold: bool) -> None:
-        """Let the peer send no more than its window, because nobody takes what came."""
-        lane = self.lanes[SMALL]
+    def hold_back(self, number: int, *, hold: bool) -> None:
+        """Let the peer send no more on a lane than its window, as nobody takes what came."""
+        lane = self.lanes[number]
         with self.lock:
             if lane.hold and not hold:
                 lane.acknowledge_soon()

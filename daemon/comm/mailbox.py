@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from daemon.errors import RecvTimeout
@@ -33,15 +33,17 @@ class _Waiter:
 class Mailbox:
     """Holds at most what the peers may send before they are held back."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, large_bytes: int) -> None:
+        """Messages from ``large_bytes`` on are counted apart."""
         self._rank = rank
+        self._large_bytes = large_bytes
         self._lock = threading.Lock()
         self._messages: dict[int, deque[Message]] = {}  # by tag, in order of arrival
         self._waiters: dict[int, list[_Waiter]] = {}
-        self._bytes: dict[int, int] = {}  # by source
+        self._bytes: Counter[tuple[int, bool]] = Counter()  # by (source, is large)
 
-    def put(self, message: Message) -> int:
-        """Hand over or keep a message; bytes that are kept of its source."""
+    def put(self, message: Message) -> None:
+        """Hand over or keep a message."""
         source = message.source
         with self._lock:
             for waiter in self._waiters.get(message.tag, ()):
@@ -49,11 +51,9 @@ class Mailbox:
                     self._leave(message.tag, waiter)
                     waiter.message = message
                     waiter.woken.release()
-                    return self._bytes.get(source, 0)
+                    return
             self._messages.setdefault(message.tag, deque()).append(message)
-            kept = self._bytes.get(source, 0) + len(message.payload)
-            self._bytes[source] = kept
-            return kept
+            self._count(message, 1)
 
     def take(
         self,
@@ -99,12 +99,12 @@ class Mailbox:
         with self._lock:
             messages = list(self._messages.pop(tag, ()))
             for message in messages:
-                self._bytes[message.source] -= len(message.payload)
+                self._count(message, -1)
             return messages
 
-    def kept_bytes(self, source: int) -> int:
-        """Bytes of a source that nobody has taken."""
-        return self._bytes.get(source, 0)
+    def kept_bytes(self, source: int, *, large: bool) -> int:
+        """Bytes of small or of large messages of a source that nobody has taken."""
+        return self._bytes[source, large]
 
     def forget(self, source: int) -> None:
         """Drop what came from a life of a peer that is over."""
@@ -115,7 +115,7 @@ class Mailbox:
                     self._messages[tag] = kept
                 else:
                     del self._messages[tag]
-            self._bytes.pop(source, None)
+            self._bytes[source, False] = self._bytes[source, True] = 0
 
     def fail(
         self,
@@ -142,9 +142,13 @@ class Mailbox:
                 del messages[index]
                 if not messages:
                     del self._messages[tag]
-                self._bytes[message.source] -= len(message.payload)
+                self._count(message, -1)
                 return message
         return None
+
+    def _count(self, message: Message, sign: int) -> None:
+        size = len(message.payload)
+        self._bytes[message.source, size >= self._large_bytes] += sign * size
 
     def _leave(self, tag: int, waiter: _Waiter) -> None:
         waiters = self._waiters[tag]

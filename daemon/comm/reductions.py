@@ -72,6 +72,7 @@ _COMBINE: dict[str, Callable[..., Array]] = {
     "min": np.minimum,
 }
 
+
 def _host(value: Any, kind: str) -> Array:
     """An MLX array as a NumPy one; bfloat16 as float32."""
     if kind == "bfloat16":

@@ -144,9 +144,21 @@ def make_world() -> Iterator[Callable[..., World]]:
         made.append(World(size, **settings))
         return made[-1]
 
+    make.free_addresses = free_addresses  # pyright: ignore[reportFunctionMemberAccess]
     yield make
     for each in made:
         each.dispose()
+
+
+@pytest.fixture(scope="module")
+def small_world() -> Iterator[World]:
+    """Two ranks that the tests of a module share."""
+    made = World(2)
+    try:
+        yield made
+        made.end()
+    finally:
+        made.dispose()
 
 
 class FaultProxy:
