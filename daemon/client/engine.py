@@ -95,6 +95,7 @@ class EngineClient:
         self._live: dict[str, _Live] = {}
         self._numbers = itertools.count()
         self._session: asyncio.Task[None] | None = None
+        self._outage_since_s: float | None = None  # until the first update after it
         self._was_up = False  # once seen up, requests wait through a recovery
         # Bounded by the live requests: one generate and one cancel each.
         self._commands: asyncio.Queue[pb.Command] | None = None
@@ -180,6 +181,7 @@ class EngineClient:
             self._commands = None
             if broken_since is None:
                 broken_since = time.monotonic()
+                self._outage_since_s = self._outage_since_s or broken_since
                 log.warning("engine_session_broken", extra={"fields": {"reason": str(reason)}})
             waited_s = time.monotonic() - broken_since
             if not self._was_up or waited_s > self._recovery_timeout_s:
@@ -196,6 +198,11 @@ class EngineClient:
             yield await commands.get()
 
     def _deliver(self, update: pb.Update) -> None:
+        if self._outage_since_s is not None:
+            seconds = round(time.monotonic() - self._outage_since_s, 3)
+            fields = {"seconds": seconds, "streams": len(self._live)}
+            log.info("engine_session_restored", extra={"fields": fields})
+            self._outage_since_s = None
         live = self._live.get(update.request_id)
         if live is None:
             return  # its reader has just left

@@ -19,6 +19,7 @@ from daemon.engine.interfaces import (
     Submit,
     Wire,
 )
+from daemon.engine.outage import Outage
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
 from daemon.errors import CommError, EngineError, NotReady, StepFailed
@@ -68,6 +69,7 @@ class Leader:
         self._requests: dict[tuple[Listener, str], Sequence] = {}
         self._was_ready = False
         self._stopped_at: float | None = None
+        self._outage: Outage | None = None
         self.waiting_for = "starting"
         """Why no steps run, in words; empty when they do. Read by other threads."""
 
@@ -180,10 +182,18 @@ class Leader:
         self._was_ready = True
         self.waiting_for = ""
         self._report.state("READY")
-        self._report.event("epoch", f"epoch {self._membership.epoch} runs")
+        text = f"epoch {self._membership.epoch} runs"
+        if self._outage is not None:
+            text = self._outage.rebuilt(self._membership.epoch, time.monotonic())
+            if not (self._scheduler.running or self._scheduler.queue_depth):
+                self._outage = None  # nobody waits for a token
+        self._report.event("epoch", text)
 
     def _ended(self, ended: bool, reason: str) -> None:
         if ended:
+            # An epoch that ends before its first token prolongs the outage before it.
+            now_s, live = time.monotonic(), self._scheduler.running
+            self._outage = self._outage or Outage(reason, now_s, live)
             self._forget_steps()
             self._report.event("epoch_ended", reason)
         self._wait(self._membership.waiting_for)
@@ -220,6 +230,9 @@ class Leader:
         if probe is not None:
             probe.done(StepFailed(result.error) if result.error else None)
         self._tell(self._scheduler.commit(result))
+        if self._outage is not None and result.tokens:
+            self._report.event("recovered", self._outage.first_token(time.monotonic()))
+            self._outage = None
 
     def _send(self, dst: int, value: object) -> None:
         try:

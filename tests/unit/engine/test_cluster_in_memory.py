@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -168,3 +169,35 @@ def test_overdue_step_begins_a_new_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
     cluster.submit("next", (1, 2), 5)
     cluster.settle()
     assert cluster.texts["next"] == expected((1, 2), 5)
+
+
+def test_an_outage_is_told_with_its_times() -> None:
+    """People ask what a loss has cost, from the loss to the first token after it."""
+    cluster = FakeCluster(2)
+    cluster.submit("long", (1, 2, 3), 50)
+    for _ in range(20):
+        cluster.step()
+    cluster.kill(1)
+    cluster.step()
+    cluster.boot(1)
+    cluster.settle()
+    events = dict(cluster.ranks[0].notes.events)
+    assert events["epoch_ended"] == "rank 1 lost: killed"
+    assert re.fullmatch(
+        r"epoch 2 runs \d\.\d{3} s after the last ended: rank 1 lost: killed", events["epoch"]
+    )
+    assert events["recovered"].endswith("1 sequence run again from their tokens")
+    assert cluster.texts["long"] == expected((1, 2, 3), 50)
+
+
+def test_an_outage_without_requests_ends_with_the_epoch() -> None:
+    """A token that comes an hour later is not late."""
+    cluster = FakeCluster(2)
+    cluster.settle()
+    cluster.kill(1)
+    cluster.settle()
+    cluster.boot(1)
+    cluster.settle()
+    cluster.submit("later", (1, 2, 3), 5)
+    cluster.settle()
+    assert "recovered" not in dict(cluster.ranks[0].notes.events)
