@@ -12,7 +12,7 @@ from daemon.api.schemas.completion import CompletionRequest
 @pytest.mark.parametrize(("asked", "given"), [(-1, 0), (0, 0), (3, 3), (300, 0), (2**40, 0)])
 def test_top_k(asked: int, given: int) -> None:
     """Off, or as asked; all tokens is off."""
-    request = CompletionRequest(model="demo", prompt="a", top_k=asked)
+    request = CompletionRequest(model="demo", prompt=["a"], top_k=asked)
     assert sampling_params(request, 300, logprobs=False, top_logprobs=0).top_k == given
     unknown = sampling_params(request, 0, logprobs=False, top_logprobs=0)
     assert unknown.top_k < 2**32
@@ -20,13 +20,13 @@ def test_top_k(asked: int, given: int) -> None:
 
 def test_top_p_zero_is_the_likeliest_token_alone() -> None:
     """Samplers read 0 as off, which is the opposite."""
-    request = CompletionRequest(model="demo", prompt="a", top_p=0)
+    request = CompletionRequest(model="demo", prompt=["a"], top_p=0)
     assert 0 < sampling_params(request, 300, logprobs=False, top_logprobs=0).top_p < 1e-6
 
 
 def test_seeds_wrap_around() -> None:
     """The engine's are unsigned."""
-    request = CompletionRequest(model="demo", prompt="a", seed=-1)
+    request = CompletionRequest(model="demo", prompt=["a"], seed=-1)
     sampling = sampling_params(request, 300, logprobs=False, top_logprobs=0)
     assert sampling.seed == 2**64 - 1
     assert for_choice(sampling, 2).seed == 1
