@@ -19,7 +19,8 @@ from daemon.execution.sampling import Sampler
 from daemon.execution.skeleton import arrays_in
 
 if TYPE_CHECKING:
-    from daemon.execution.stage import Stage
+    from daemon.execution.sampling import Picked
+    from daemon.execution.stage import Stage, StageCaches
     from daemon.messages import OpenSequence, Step, TokenOut
 
 STEPS_PER_CLEARING = 256
@@ -138,45 +139,45 @@ class StageExecutor:
         for sequence_id, tokens in zip(item.sequence_ids, item.tokens, strict=True):
             self._live[sequence_id].history.extend(tokens)
         if self._pool.fits_together(item.sequence_ids):
-            outputs = [self._forward_batch(item, received)]
+            forwards = [self._forward_batch(item, received)]
         else:
             values = _split(received, len(item.sequence_ids))
             rows = zip(item.sequence_ids, item.tokens, values, strict=True)
-            outputs = [self._forward_alone(*row) for row in rows]
+            forwards = [self._forward_alone(*row) for row in rows]
+        outputs = [output for output, _ in forwards]
+        caches = [array for _, stage_caches in forwards for array in stage_caches.arrays()]
         if not self._stage.is_last:
+            outputs = [tree_map(_contiguous, output) for output in outputs]
+            mx.eval(arrays_in(outputs), caches)
             return outputs[0] if len(outputs) == 1 else outputs
         if not item.sample:
+            mx.eval(caches)
             return ()
-        return self._choose(item.sequence_ids, [row for out in outputs for row in _rows(out)])
+        logits = [row for output in outputs for row in _rows(output)]
+        return self._choose(item.sequence_ids, logits, caches)
 
-    def _forward_batch(self, item: Pass, received: Any) -> Any:
+    def _forward_batch(self, item: Pass, received: Any) -> tuple[Any, StageCaches]:
         batch = self._pool.together(item.sequence_ids)
         output = self._stage.forward(mx.array(item.tokens), _stack(received), batch.caches)
         batch.ran(1)
-        return self._evaluated(output, batch.caches.arrays())
+        return output, batch.caches
 
-    def _forward_alone(self, sequence_id: int, tokens: tuple[int, ...], received: Any) -> Any:
+    def _forward_alone(
+        self, sequence_id: int, tokens: tuple[int, ...], received: Any
+    ) -> tuple[Any, StageCaches]:
         caches = self._pool.alone(sequence_id)
-        output = self._stage.forward(mx.array([tokens]), received, caches)
-        return self._evaluated(output, caches.arrays())
-
-    def _evaluated(self, output: Any, caches: list[mx.array]) -> Any:
-        """Boundary values ready to be sent; logits stay lazy, so that unused ones cost nothing."""
-        if not self._stage.is_last:
-            output = tree_map(_contiguous, output)
-            mx.eval(arrays_in(output))
-        mx.eval(caches)
-        return output
+        return self._stage.forward(mx.array([tokens]), received, caches), caches
 
     def _choose(
-        self, sequence_ids: tuple[int, ...], logits: list[mx.array]
+        self, sequence_ids: tuple[int, ...], logits: list[mx.array], caches: list[mx.array]
     ) -> tuple[TokenOut, ...]:
-        picks: list[tuple[Sampler, Any]] = []
+        """One evaluation for the forward and all choices: a GPU would wait at each."""
+        picks: list[tuple[Sampler, Picked]] = []
         for sequence_id, row in zip(sequence_ids, logits, strict=True):
             live = self._live[sequence_id]
             if live.sampler is not None:
                 picks.append((live.sampler, live.sampler.pick(row, live.history)))
-        mx.eval([arrays_in(pick) for _, pick in picks])
+        mx.eval([arrays_in(pick) for _, pick in picks], caches)
         return tuple(sampler.finish(pick) for sampler, pick in picks)
 
 

@@ -6,7 +6,7 @@ Engine thread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 WHOLE_HISTORY = 1 << 30
 """Context size for mlx-lm's penalties: all tokens count."""
+LAZY_KEYS = 64
+"""Links of the chain of keys between evaluations, when a recovered sequence catches up."""
+
+
+class Picked(NamedTuple):
+    """A token chosen lazily. All sequences' picks are best evaluated at once, then read."""
+
+    token: mx.array
+    """(1,)"""
+    logits: mx.array | None
+    """(1, vocabulary), if logprobs are wanted."""
+    key: mx.array
+    """The chain of keys: evaluated with the rest, or it would grow by a lazy link per token."""
 
 
 class Sampler:
@@ -35,10 +48,12 @@ class Sampler:
         self._bias, self._prompt_penalties, self._answer_penalties = _penalties(params)
         self._key = mx.random.key(params.seed)
         if self._uses_keys:
-            for _ in range(opened.generated):
+            for count in range(opened.generated):
                 self._next_key()
+                if count % LAZY_KEYS == 0:
+                    mx.eval(self._key)
 
-    def pick(self, logits: mx.array, history: Sequence[int]) -> tuple[mx.array, mx.array | None]:
+    def pick(self, logits: mx.array, history: Sequence[int]) -> Picked:
         """Choose the token that follows ``history``, lazily; `finish` reads it.
 
         Args:
@@ -47,15 +62,15 @@ class Sampler:
         """
         logits = self._penalised(logits, history)
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
-        return self._drawn(logprobs), logits if self._params.logprobs else None
+        drawn = self._drawn(logprobs)
+        return Picked(drawn, logits if self._params.logprobs else None, self._key)
 
-    def finish(self, picked: tuple[mx.array, mx.array | None]) -> TokenOut:
-        """What `pick` chose; many sequences' picks are best evaluated together before."""
-        drawn, logits = picked
-        token = int(np.array(drawn)[0])
-        if logits is None:
+    def finish(self, picked: Picked) -> TokenOut:
+        """What `pick` chose."""
+        token = int(np.array(picked.token)[0])
+        if picked.logits is None:
             return TokenOut(self._id, token)
-        return self._with_logprobs(token, logits)
+        return self._with_logprobs(token, picked.logits)
 
     def _drawn(self, logprobs: mx.array) -> mx.array:
         if not self._uses_keys:
@@ -67,8 +82,6 @@ class Sampler:
 
     def _next_key(self) -> mx.array:
         self._key, key = mx.random.split(self._key)
-        # Evaluated, or the chain would grow by one lazy link per token.
-        mx.eval(self._key, key)
         return key
 
     def _penalised(self, logits: mx.array, history: Sequence[int]) -> mx.array:
