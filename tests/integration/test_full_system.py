@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
@@ -13,6 +14,9 @@ import pytest
 from daemon import ports
 from tests.support.ports import free_block
 from tests.support.running_cluster import mlxconsole
+
+if TYPE_CHECKING:
+    from tests.support.running_cluster import RunningCluster
 
 ROOT = Path(__file__).parents[2]
 PREPARE_TIMEOUT_S = 900  # the environment may have to be made first
@@ -85,3 +89,25 @@ def chat(port: int, question: str) -> str:
     )
     assert answer.status_code == 200, answer.text
     return answer.json()["choices"][0]["message"]["content"]
+
+
+def test_api_health_endpoints(cluster: RunningCluster) -> None:
+    """/health steps through all ranks; /status says what is served; /metrics counts it."""
+    base = f"http://127.0.0.1:{cluster.api_port}"
+    health = httpx.get(f"{base}/health", timeout=20)
+    assert health.status_code == 200
+    assert health.json()["status"] == "ok"
+    assert health.json()["probe_seconds"] > 0
+    status = httpx.get(f"{base}/status").json()
+    assert (status["status"], status["model"]) == ("ready", cluster.model)
+    assert status["world_size"] == cluster.ranks
+    counted = "mlxconsole_completion_tokens_total"
+    before = _metric(base, counted)
+    body = {"model": cluster.model, "prompt": "a", "max_tokens": 5, "ignore_eos": True}
+    assert httpx.post(f"{base}/v1/completions", json=body, timeout=30).status_code == 200
+    assert _metric(base, counted) == before + 5
+
+
+def _metric(base: str, name: str) -> float:
+    lines = httpx.get(f"{base}/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
