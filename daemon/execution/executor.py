@@ -144,8 +144,10 @@ class StageExecutor:
             values = _split(received, len(item.sequence_ids))
             rows = zip(item.sequence_ids, item.tokens, values, strict=True)
             forwards = [self._forward_alone(*row) for row in rows]
+        # What decoding leaves lazy in caches is part of the next forward; mlx-lm does likewise.
+        settle = not item.sample or self._steps % STEPS_PER_COUNT == 0
         outputs = [output for output, _ in forwards]
-        caches = [array for _, stage_caches in forwards for array in stage_caches.arrays()]
+        caches = [array for _, held in forwards for array in held.arrays()] if settle else []
         if not self._stage.is_last:
             outputs = [tree_map(_contiguous, output) for output in outputs]
             mx.eval(arrays_in(outputs), caches)
