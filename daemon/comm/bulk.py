@@ -167,6 +167,10 @@ class BulkReceiver:
         self.announced = number
         return number if refused else None
 
+    def pending(self, tag: int) -> bool:
+        """Whether messages of a tag wait for a large one to be complete."""
+        return tag in self._pending
+
     def tag_of(self, number: int) -> int | None:
         """Tag of a message of which nothing has been filled in yet; None otherwise."""
         incoming = self._incoming.get(number)

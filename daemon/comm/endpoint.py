@@ -17,7 +17,7 @@ import grpc
 from daemon.comm.events import Message, PeerEvent
 from daemon.comm.grpc_options import open_channel
 from daemon.comm.link import BULK, SMALL, Link, State
-from daemon.comm.mailbox import Mailbox
+from daemon.comm.mailbox import Mailbox, Waiter
 from daemon.comm.reader import Reader
 from daemon.comm.server import Server, is_gone
 from daemon.errors import InvalidRank, MessageTooLarge
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 LINGER_S = 2.0
 """How long `close` waits for peers to take what was sent."""
 JOIN_S = 2.0
+LEAD_FROM_S = 1.0
+"""Receivers with at least so much time read the stream themselves; its end is seen to 0.25 s."""
 LANDING_BYTES = 16 * 1024 * 1024
 """MLX arrays from this size on are received in place: one copy of the payload, not two."""
 
@@ -71,6 +73,7 @@ class Endpoint:
         address = settings.addresses[self.rank]
         self._server = Server(address, self._links, services, settings.tls)
         self._readers: list[Reader] = []
+        self._small_readers: dict[int, Reader] = {}
         self._writers: list[threading.Thread] = []
         self._aborted: dict[int, CommError] = {}
         """Collectives that another rank gave up, by tag, oldest first."""
@@ -182,18 +185,27 @@ class Endpoint:
     def _take(self, source: int | None, tag: int, timeout_s: float | None) -> Message:
         limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
         link = None if source is None else self._link(source)
+        if not self._links:
+            raise InvalidRank("a world of one rank has nobody to receive from", rank=self.rank)
 
-        def check(elapsed_s: float) -> None:
+        def check() -> None:
             aborted = self._aborted.get(tag)
             if aborted is not None:
                 raise aborted
             lost = [link] if link else list(self._links.values())
             if self._closed or all(each.state is State.LOST for each in lost):
-                raise lost[0].lost_error(tag, elapsed_s)
+                raise lost[0].lost_error(tag, 0.0)
 
-        message = self._mailbox.take(tag, source, limit, check)
-        self._balance(self._links[message.source])
-        return message
+        started = time.monotonic()
+        got = self._mailbox.begin(tag, source, check)
+        if isinstance(got, Waiter):
+            deadline = started + limit
+            reader = None if source is None else self._small_readers.get(source)
+            if reader is not None and limit >= LEAD_FROM_S:
+                reader.lead(got, deadline)
+            got = self._mailbox.finish(got, deadline - time.monotonic(), started)
+        self._balance(self._links[got.source])
+        return got
 
     def _balance(self, link: Link) -> None:
         """Hold the peer back if too much of it waits to be taken, or let it go on."""
@@ -293,13 +305,20 @@ class Endpoint:
         address = self.settings.addresses[link.peer]
         channel = open_channel(address, credentials, tls.server_name if tls else "")
         reader = Reader(link, number, channel)
+
+        def watch() -> None:
+            link.watch()
+            reader.watch()
+
         writer = threading.Thread(
             target=link.lanes[number].run,
-            args=(link.watch_every_s, link.watch),
+            args=(link.watch_every_s, watch),
             name=f"comm-write-{link.peer}-{number}",
             daemon=True,
         )
         self._readers.append(reader)
+        if number == SMALL:
+            self._small_readers[link.peer] = reader
         self._writers.append(writer)
         reader.start()
         writer.start()

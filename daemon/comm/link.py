@@ -358,6 +358,10 @@ class Link:
             if new:
                 self._dispatch(header, memoryview(frame)[HEADER_BYTES:])
 
+    def awaits_bulk(self, tag: int) -> bool:
+        """Whether the next message of a tag comes from the bulk lane's reader."""
+        return self._bulk_in.pending(tag)
+
     def _dispatch(self, header: Header, payload: memoryview) -> None:
         if header.kind == Kind.DATA:
             self._bulk_in.message(Message(self.peer, header.tag, payload))

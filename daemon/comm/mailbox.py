@@ -5,6 +5,7 @@ A waiting receiver gets its message handed over directly: one lock release, no b
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -19,15 +20,30 @@ if TYPE_CHECKING:
     from daemon.errors import CommError
 
 
-class _Waiter:
-    """One blocked `take`."""
+class Waiter:
+    """One thread that waits for a message."""
 
-    def __init__(self, source: int | None) -> None:
+    def __init__(self, tag: int, source: int | None) -> None:
+        self.tag = tag
         self.source = source
         self.message: Message | None = None
         self.error: CommError | None = None
-        self.woken = threading.Lock()
-        self.woken.acquire()
+        self._woken = threading.Lock()
+        self._woken.acquire()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.message is not None or self.error is not None
+
+    def wake(self) -> None:
+        """Let `wait` return."""
+        with contextlib.suppress(RuntimeError):  # it was woken before
+            self._woken.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether `wake` was called, before or in time."""
+        return self._woken.acquire(timeout=max(0.0, timeout_s))
 
 
 class Mailbox:
@@ -39,7 +55,7 @@ class Mailbox:
         self._large_bytes = large_bytes
         self._lock = threading.Lock()
         self._messages: dict[int, deque[Message]] = {}  # by tag, in order of arrival
-        self._waiters: dict[int, list[_Waiter]] = {}
+        self._waiters: dict[int, list[Waiter]] = {}
         self._bytes: Counter[tuple[int, bool]] = Counter()  # by (source, is large)
 
     def put(self, message: Message) -> None:
@@ -50,38 +66,40 @@ class Mailbox:
                 if waiter.message is None and waiter.source in (None, source):
                     self._leave(message.tag, waiter)
                     waiter.message = message
-                    waiter.woken.release()
+                    waiter.wake()
                     return
             self._messages.setdefault(message.tag, deque()).append(message)
             self._count(message, 1)
 
-    def take(
-        self,
-        tag: int,
-        source: int | None,
-        timeout_s: float,
-        check: Callable[[float], None] = lambda _elapsed_s: None,
-    ) -> Message:
-        """The oldest message of a tag and a source (None: any), waiting for it.
+    def begin(
+        self, tag: int, source: int | None, check: Callable[[], None] = lambda: None
+    ) -> Message | Waiter:
+        """The oldest message of a tag and a source (None: any), or a waiter for it.
 
-        ``check`` is called with the elapsed seconds before waiting and raises if that is in vain.
-
-        Raises:
-            RecvTimeout: none came.
-            CommError: what `fail` was told meanwhile.
+        ``check`` is called before waiting and raises if that is in vain.
         """
-        start = time.monotonic()
-        waiter = _Waiter(source)
         with self._lock:
             message = self._pop(tag, source)
             if message is not None:
                 return message
-            check(0.0)
+            check()
+            waiter = Waiter(tag, source)
             self._waiters.setdefault(tag, []).append(waiter)
-        if not waiter.woken.acquire(timeout=timeout_s):
-            with self._lock:
-                if waiter.message is None and waiter.error is None:
-                    self._leave(tag, waiter)
+            return waiter
+
+    def finish(self, waiter: Waiter, timeout_s: float, started: float) -> Message:
+        """What the waiter gets within ``timeout_s``; ``started`` is monotonic.
+
+        Raises:
+            RecvTimeout: nothing.
+            CommError: what `fail` was told meanwhile.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not waiter.over and waiter.wait(deadline - time.monotonic()):
+            pass  # woken to lead: see reader.py
+        with self._lock:
+            if not waiter.over:
+                self._leave(waiter.tag, waiter)
         if waiter.message is not None:
             return waiter.message
         if waiter.error is not None:
@@ -89,9 +107,9 @@ class Mailbox:
         raise RecvTimeout(
             "no message arrived",
             rank=self._rank,
-            peer=source,
-            tag=tag,
-            elapsed_s=time.monotonic() - start,
+            peer=waiter.source,
+            tag=waiter.tag,
+            elapsed_s=time.monotonic() - started,
         )
 
     def drain(self, tag: int) -> list[Message]:
@@ -131,7 +149,7 @@ class Mailbox:
                     if source is None or waiter.source == source:
                         self._leave(each, waiter)
                         waiter.error = make_error(each)
-                        waiter.woken.release()
+                        waiter.wake()
 
     def _pop(self, tag: int, source: int | None) -> Message | None:
         messages = self._messages.get(tag)
@@ -150,7 +168,7 @@ class Mailbox:
         size = len(message.payload)
         self._bytes[message.source, size >= self._large_bytes] += sign * size
 
-    def _leave(self, tag: int, waiter: _Waiter) -> None:
+    def _leave(self, tag: int, waiter: Waiter) -> None:
         waiters = self._waiters[tag]
         waiters.remove(waiter)
         if not waiters:

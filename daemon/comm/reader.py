@@ -1,13 +1,17 @@
 """The thread that reads one lane of a link: asks the peer for its frames, again and again.
 
-The calling thread drives the call itself (gRPC's single-threaded unary stream), which saves a
-thread switch per message.
+Whoever has the role reads (gRPC's single-threaded unary stream is driven by its caller). A thread
+that waits for a message takes the role over and leads, which saves it a thread switch per message;
+the reader's own thread takes the role back when nobody has led for a few milliseconds.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,10 +20,9 @@ from daemon.comm.frames import HEADER_BYTES, Incarnation, Kind, unpack_fields, u
 from daemon.errors import CodecError, HandshakeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from daemon.comm.frames import Hello
     from daemon.comm.link import Link
+    from daemon.comm.mailbox import Waiter
     from daemon.comm.session import Inbox
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,10 @@ log = logging.getLogger(__name__)
 METHOD = "/mlxconsole.v1.Link/Frames"
 RETRY_S = 0.02
 REFUSED_RETRY_S = 0.25
+GRACE_S = 0.004
+"""Who has led is likely to come back: leave the role free for this long."""
+GRACE_MAX_S = 0.032
+OVERDUE_S = 0.02
 
 
 class Reader:
@@ -38,6 +45,15 @@ class Reader:
         self._channel = channel
         self._frames = channel.unary_stream(METHOD, None, None)
         self._closed = threading.Event()
+        self._role = threading.Lock()
+        """Who holds it may read from the stream."""
+        self._stream: tuple[Any, Inbox] | None = None
+        self._failure: Exception | None = None
+        self._candidates: deque[Waiter] = deque(maxlen=64)
+        self._parked = threading.Event()
+        self._leads = 0
+        self._deadline = math.inf
+        """Of who leads."""
         name = f"comm-read-{link.peer}-{number}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -48,6 +64,32 @@ class Reader:
     def close(self) -> None:
         """Stop; the link has cancelled the call, or does so now."""
         self._closed.set()
+        self._parked.set()
+
+    def lead(self, waiter: Waiter, deadline: float) -> None:
+        """Read the stream in the calling thread until its message is there, if that can be.
+
+        Returns early when the message has to come another way: from the bulk lane, after a
+        reconnect, or through the thread that has the role.
+        """
+        if not self._role.acquire(blocking=False):
+            self._candidates.append(waiter)
+            waiter.wait(deadline - time.monotonic())
+            if waiter.over or not self._role.acquire(blocking=False):
+                return
+        self._deadline = deadline
+        try:
+            self._lead(waiter, deadline)
+        finally:
+            self._deadline = math.inf
+            self._leads += 1
+            self._role.release()
+
+    def watch(self) -> None:
+        """End the wait of a leader whose time is over; the stream is asked for again."""
+        stream = self._stream
+        if stream is not None and time.monotonic() > self._deadline + OVERDUE_S:
+            stream[0].cancel()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread, then close the channel."""
@@ -83,11 +125,51 @@ class Reader:
         link.drain_events()
         return pause_s
 
-    def _read(self, hello: Hello, call: Iterator[bytes]) -> None:
+    def _read(self, hello: Hello, call: Any) -> None:
         inbox = self._welcome(hello, next(call, b""))
         receive, number = self._link.receive, self._number
-        for frame in call:
-            receive(number, inbox, frame)
+        self._failure = None
+        self._stream = (call, inbox)
+        try:
+            while self._failure is None:
+                with self._role:
+                    if self._failure is None:
+                        receive(number, inbox, next(call))
+                if self._candidates:
+                    self._park()
+            raise self._failure
+        except StopIteration:
+            return
+        finally:
+            self._stream = None
+
+    def _lead(self, waiter: Waiter, deadline: float) -> None:
+        link, number = self._link, self._number
+        while not waiter.over and time.monotonic() < deadline:
+            stream = self._stream
+            if stream is None or self._failure or link.awaits_bulk(waiter.tag):
+                self._parked.set()
+                return
+            try:
+                link.receive(number, stream[1], next(stream[0]))
+            except (StopIteration, grpc.RpcError, CodecError) as error:
+                self._failure = error
+                self._parked.set()
+
+    def _park(self) -> None:
+        """Leave the role to those who wait for messages, until they stay away."""
+        while self._candidates:
+            self._candidates.popleft().wake()
+        pause_s, leads = GRACE_S, self._leads
+        while not self._parked.wait(pause_s):
+            if self._role.locked():
+                pause_s = min(pause_s * 1.5, GRACE_MAX_S)
+            elif leads == self._leads:
+                return
+            else:
+                pause_s, leads = GRACE_S, self._leads
+        if not self._closed.is_set():
+            self._parked.clear()
 
     def _welcome(self, hello: Hello, frame: bytes) -> Inbox:
         if unpack_header(frame).kind != Kind.WELCOME:
