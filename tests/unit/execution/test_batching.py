@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N_SEQUENCES = 16
-COUNT = 14
+COUNT = 10
 PROMPTS = [staged.random_prompt(1 + 5 * number, 512, seed=number) for number in range(N_SEQUENCES)]
 
 

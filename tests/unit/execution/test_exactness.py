@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N_LAYERS = 8
-COUNT = 32
+COUNT = 20
 PROMPT = staged.random_prompt(37, 512)
 
 
