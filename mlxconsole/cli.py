@@ -49,6 +49,10 @@ def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
         from mlxconsole.commands.up import up  # noqa: PLC0415 - each command loads its own
 
         return up
+    if given.command == "chaos":
+        from mlxconsole.commands.chaos import chaos  # noqa: PLC0415 - as above
+
+        return chaos
     if given.command in {"down", "restart"}:
         from mlxconsole.commands import act  # noqa: PLC0415 - as above
 
@@ -74,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="with --once: a versioned document")
     form.add_argument("--plain", action="store_true", help="with --once: sentences (default)")
     _add_target(top)
-    commands = top.add_subparsers(dest="command", metavar="up | down | status | restart")
+    commands = top.add_subparsers(dest="command", metavar="up | down | status | restart | chaos")
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
     down.add_argument("--timeout", type=float, default=DOWN_TIMEOUT_S, help=argparse.SUPPRESS)
@@ -84,7 +88,18 @@ def parser() -> argparse.ArgumentParser:
     restart.add_argument("rank", type=int, metavar="RANK")
     restart.add_argument("--generation", type=int, help="refuse if the rank is in another one")
     _add_target(restart)
+    _add_chaos(commands.add_parser("chaos", help="break a cluster of its own, check the answers"))
     return top
+
+
+def _add_chaos(chaos: argparse.ArgumentParser) -> None:
+    chaos.add_argument("--minutes", type=float, default=1.0, help="how long (default 1)")
+    chaos.add_argument("--seed", type=int, default=0, help="of the choice of faults (default 0)")
+    chaos.add_argument("--report", type=Path, metavar="FILE", help="write the report there too")
+    chaos.add_argument("--ranks", type=int, default=2, help="of the cluster (default 2)")
+    chaos.add_argument("--model", default="demo", help="demo (default), a folder, or a hub id")
+    chaos.add_argument("--streams", type=int, default=8, help="at a time (default 8)")
+    chaos.add_argument("--only", metavar="FAULT,...", help="these faults instead of all")
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:

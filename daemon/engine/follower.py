@@ -67,6 +67,7 @@ class Follower:
             self._send(0, greeting)
             self._report.state("JOINING", "waiting for the plan")
         elif change.rank == 0:
+            self._report.event("epoch_ended", f"rank 0 lost: {change.reason}")
             self._report.state("JOINING", f"waiting for rank 0: {change.reason}")
         else:
             self._send(0, LinkState(self._rank, change.rank, change.up))
