@@ -29,9 +29,11 @@ class LogView(ScrollView, can_focus=True):
     """Lines of every rank in the order of their arrival."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "scroll_down", "Down", id="log.down", show=False),
-        Binding("k,up", "scroll_up", "Up", id="log.up", show=False),
-        Binding("g,home", "scroll_home", "Oldest line", id="log.first", show=False),
+        Binding("j,down", "read(1)", "Down", id="log.down", show=False),
+        Binding("k,up", "read(-1)", "Up", id="log.up", show=False),
+        Binding("ctrl+d,pagedown", "read_page(1)", "Page down", id="log.page_down", show=False),
+        Binding("ctrl+u,pageup", "read_page(-1)", "Page up", id="log.page_up", show=False),
+        Binding("g,home", "read(-1_000_000_000)", "Oldest line", id="log.first", show=False),
         Binding("G,end", "follow(True)", "Newest line", id="log.last", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -95,6 +97,16 @@ class LogView(ScrollView, can_focus=True):
     def action_follow(self, following: bool | None = None) -> None:
         """Follow the end, or stop; without an argument the other of the two."""
         self.following = not self.following if following is None else following
+
+    def action_read(self, lines: int) -> None:
+        """Go ``lines`` down (or up, if negative), at once: a moving window is hard to read."""
+        line = max(0, min(self.scroll_offset.y + lines, self.max_scroll_y))
+        self.following = line >= self.max_scroll_y
+        self._move_to(line)
+
+    def action_read_page(self, pages: int) -> None:
+        """Go a window down or up, keeping one line in sight."""
+        self.action_read(pages * max(self.size.height - 1, 1))
 
     def notify_style_update(self) -> None:
         """Forget painted lines after a change of theme."""

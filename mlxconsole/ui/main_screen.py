@@ -41,19 +41,23 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._store = store
         self._source = source
+        self._header = Header(store)
+        self._table = RankTable(store)
+        self._log = LogView(store)
 
     def compose(self) -> ComposeResult:
         """Header, ranks, log, keys."""
-        yield Header(self._store)
-        yield RankTable(self._store)
-        yield LogView(self._store)
+        yield self._header
+        yield self._table
+        yield self._log
         yield Footer(show_command_palette=False, compact=True)
 
     def paint(self) -> None:
         """Show the store's present picture."""
-        self.query_one(Header).paint()
-        self.query_one(RankTable).paint()
-        self.query_one(LogView).paint()
+        # On the way out the timer may tick once more when widgets have gone already.
+        for part in (self._header, self._table, self._log):
+            if part.is_attached and part.is_mounted:
+                part.paint()
 
     def action_help(self) -> None:
         """List all keys."""
@@ -70,11 +74,11 @@ class MainScreen(Screen[None]):
 
     def action_follow(self) -> None:
         """Follow the end of the log, or stop."""
-        self.query_one(LogView).action_follow()
+        self._log.action_follow()
 
     def action_restart(self) -> None:
         """Ask, then restart the selected rank in the generation that the operator saw."""
-        view = self.query_one(RankTable).selected
+        view = self._table.selected
         if view is None or view.status is None or view.contact != "live":
             self.notify("Nothing to restart: no contact with this rank", severity="warning")
             return

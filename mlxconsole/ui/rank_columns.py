@@ -33,11 +33,11 @@ class Column:
 
 
 def fit(width: int) -> tuple[Column, ...]:
-    """The most needed columns that ``width`` has room for, in reading order."""
+    """The most needed columns that ``width`` has room for, in reading order; always RANK, STATE."""
     room, chosen = width - MARK_WIDTH, set[str]()
     for column in sorted(COLUMNS, key=lambda c: c.need):
         room -= column.width + 1
-        if room < 0:
+        if room < 0 and column.need > ALWAYS:
             break
         chosen.add(column.title)
     return tuple(column for column in COLUMNS if column.title in chosen)
@@ -139,6 +139,8 @@ def _bubble(view: RankView, _now_s: float) -> str:
 
 
 MARK_WIDTH = 1
+ALWAYS = 1
+"""Columns needed this much are there on any screen, and before the first layout, without width."""
 
 COLUMNS = (
     Column("RANK", 4, 0, lambda view, _now_s: str(view.member.rank)),

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.events import MouseScrollDown, MouseScrollUp
 
 from daemon.errors import StaleGeneration
 from mlxconsole.source import seeded
@@ -167,11 +168,33 @@ async def test_the_log_follows_until_the_reader_scrolls() -> None:
         await running.pilot.press("f")
         await running.shows("late_39")
         await running.shows("FOLLOW")
+        await running.pilot.press("pageup")
+        assert running.log.scroll_offset.y == running.log.max_scroll_y - running.log.size.height + 1
+        await running.pilot.press("ctrl+d")
+        assert running.log.following
         await running.pilot.press("g")
         assert running.log.scroll_offset.y == 0
         assert not running.log.following
         await running.pilot.press("G")
         assert running.log.following
+
+
+async def wheel(running: Console, turn: type[MouseScrollUp | MouseScrollDown]) -> None:
+    """Turn the mouse wheel over the log; the pilot has no public way."""
+    post = running.pilot._post_mouse_events  # pyright: ignore[reportPrivateUsage]
+    await post([turn], LogView)
+
+
+async def test_the_wheel_stops_following() -> None:
+    """Before the next line can pull the window back; and it finds the end again."""
+    async with console(size=(80, 12)) as running:
+        await running.until(lambda: running.log.scroll_offset.y == running.log.max_scroll_y == 10)
+        await wheel(running, MouseScrollUp)
+        assert not running.log.following
+        await running.until(lambda: running.log.scroll_offset.y < running.log.max_scroll_y)
+        for _ in range(3):
+            await wheel(running, MouseScrollDown)
+        await running.until(lambda: running.log.following)
 
 
 async def test_the_reader_keeps_the_place_when_old_lines_are_dropped() -> None:
@@ -273,3 +296,12 @@ async def test_a_frame_for_a_rank_that_nobody_knows_is_ignored() -> None:
     store.apply(FrameArrived(7, seeded.frame(seeded.status(0, 1)), 1.0))
     store.apply(ContactLost(7, "gone", 1.0))
     assert list(store.ranks) == [0]
+
+
+async def test_a_tiny_terminal_does_not_break_it() -> None:
+    """Somebody drags the border; nothing readable is promised, but it comes back."""
+    async with console(size=(80, 24)) as running:
+        for size in ((1, 1), (3, 2), (10, 4), (80, 24)):
+            await running.pilot.resize_terminal(*size)
+            running.app.paint()
+        await running.shows("3/3 READY")

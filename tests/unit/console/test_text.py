@@ -55,6 +55,15 @@ def test_columns_fit_and_keep_their_order() -> None:
         before = set(names)
 
 
+@pytest.mark.parametrize("width", [0, 5])
+def test_without_room_rank_and_state_remain(width: int) -> None:
+    """A widget is painted before it has a size, and in terminals of any."""
+    columns = rank_columns.fit(width)
+    assert [column.title for column in columns] == ["RANK", "STATE"]
+    view = Store(seeded.cluster(1)).ranks[0]
+    assert rank_columns.row(view, columns, 1.0) == ("   0", "? UNKNOWN       ", "")
+
+
 def test_a_rank_that_never_answered_says_why() -> None:
     """The first thing that an operator needs is the reason."""
     store = Store(seeded.cluster(1))
