@@ -19,10 +19,9 @@ from daemon.api.usage import usage_body
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.api.choice import Update
+    from daemon.api.choice import ShownToken, Update
     from daemon.api.errors import ApiError
     from daemon.api.generation import Usage
-    from daemon.messages import TokenOut
     from daemon.text.model import TextModel
     from daemon.text.tool_calls import ToolCall
 
@@ -70,7 +69,7 @@ class WholeChoice:
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
-        self._tokens: list[TokenOut] = []
+        self._tokens: list[ShownToken] = []
         self._finish_reason = ""
 
     def add(self, update: Update) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from daemon.errors import StepFailed
 
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from daemon.text.answer import AnswerReader, Delta
 
 
+class ShownToken(NamedTuple):
+    """A token of the content, and where in the content its text begins."""
+
+    start: int
+    token: TokenOut
+
+
 @dataclass(slots=True)
 class Update:
     """What came to a choice; the last update of a choice has a finish reason."""
 
     index: int
     delta: Delta
-    tokens: tuple[TokenOut, ...] = ()
+    tokens: tuple[ShownToken, ...] = ()
     """Tokens of the delta's content, for logprobs (only if they were asked for)."""
     finish_reason: str = ""
 
@@ -40,8 +47,8 @@ class Choice:
         self.cached_tokens = 0
         self.finished = False
         self._keep_tokens = keep_tokens
-        self._pending: deque[tuple[int, int, TokenOut]] = deque()
-        """Content tokens whose text is not out yet: (start, end) in the content, token."""
+        self._pending: deque[tuple[int, ShownToken]] = deque()
+        """Content tokens whose text is not out yet, each behind the place where its text ends."""
 
     def read(self, batch: TokenBatch) -> Iterator[Update]:
         """Updates that the batch brings; the engine's batches after the end are ignored."""
@@ -51,7 +58,7 @@ class Choice:
             start = self.reader.content_seen
             delta = self.reader.feed(token.token)
             if self._keep_tokens and self.reader.token_is_content:
-                self._pending.append((start, self.reader.content_seen, token))
+                self._pending.append((self.reader.content_seen, ShownToken(start, token)))
             if self.reader.stopped:
                 yield self._last(delta, "stop")
                 return
@@ -70,12 +77,13 @@ class Choice:
             reason = "tool_calls"
         given = self.reader.content_given
         # A stop string may end within a token: that token counts as shown.
-        shown = [t for start, _, t in self._pending if start < given or not self.reader.stopped]
+        cut = self.reader.stopped
+        shown = [shown for _, shown in self._pending if shown.start < given or not cut]
         self._pending.clear()
         return Update(self.index, delta, tuple(shown), reason)
 
-    def _released(self) -> tuple[TokenOut, ...]:
-        released: list[TokenOut] = []
-        while self._pending and self._pending[0][1] <= self.reader.content_given:
-            released.append(self._pending.popleft()[2])
+    def _released(self) -> tuple[ShownToken, ...]:
+        released: list[ShownToken] = []
+        while self._pending and self._pending[0][0] <= self.reader.content_given:
+            released.append(self._pending.popleft()[1])
         return tuple(released)

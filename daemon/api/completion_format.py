@@ -12,17 +12,16 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.chat_format import dump
-from daemon.api.logprobs import CompletionLogprobs
+from daemon.api.logprobs import completion_logprobs
 from daemon.api.stream import DONE, error_event
 from daemon.api.usage import usage_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from daemon.api.choice import Update
+    from daemon.api.choice import ShownToken, Update
     from daemon.api.errors import ApiError
     from daemon.api.generation import Usage
-    from daemon.messages import TokenOut
     from daemon.text.model import TextModel
 
 _quoted: Callable[[str], str] = encode_basestring
@@ -60,7 +59,7 @@ class WholeCompletion:
         self._index = index
         self._echo = echo
         self._pieces = [echo]
-        self._tokens: list[TokenOut] = []
+        self._tokens: list[ShownToken] = []
         self._finish_reason = "length"
 
     def add(self, update: Update) -> None:
@@ -73,7 +72,7 @@ class WholeCompletion:
         """The choice; ``top_logprobs`` is None where no logprobs were asked for."""
         logprobs = None
         if top_logprobs is not None:
-            logprobs = CompletionLogprobs(text, top_logprobs, len(self._echo)).take(self._tokens)
+            logprobs = completion_logprobs(text, self._tokens, top_logprobs, len(self._echo))
         return {
             "text": "".join(self._pieces),
             "index": self._index,
@@ -99,9 +98,8 @@ class CompletionStream:
         self._end = '],"usage":null}\n\n' if usage else "]}\n\n"
         self._echoes = echoes
         self._usage = usage
-        self._logprobs: list[CompletionLogprobs] | None = None
-        if top_logprobs is not None:
-            self._logprobs = [CompletionLogprobs(text, top_logprobs, len(echo)) for echo in echoes]
+        self._text = text
+        self._top_logprobs = top_logprobs
 
     def opening(self) -> bytes:
         """The prompts, where they are echoed."""
@@ -111,8 +109,11 @@ class CompletionStream:
     def update(self, update: Update) -> bytes:
         """A chunk for one update; the last one holds the finish reason."""
         logprobs = "null"
-        if self._logprobs is not None and update.tokens:
-            logprobs = dump(self._logprobs[update.index].take(update.tokens))
+        if self._top_logprobs is not None and update.tokens:
+            offset = len(self._echoes[update.index])
+            logprobs = dump(
+                completion_logprobs(self._text, update.tokens, self._top_logprobs, offset)
+            )
         reason = f'"{update.finish_reason}"' if update.finish_reason else "null"
         return self._chunk(update.index, update.delta.content, logprobs, reason).encode()
 

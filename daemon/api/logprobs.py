@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from daemon.messages import TokenOut
+    from daemon.api.choice import ShownToken
     from daemon.text.model import TextModel
 
 LOWEST = -9999.0
@@ -18,7 +18,7 @@ LOWEST = -9999.0
 
 
 def chat_logprobs(
-    text: TextModel, tokens: Iterable[TokenOut], top: int
+    text: TextModel, tokens: Iterable[ShownToken], top: int
 ) -> dict[str, list[dict[str, Any]] | None]:
     """The `logprobs` of a chat choice."""
     content = [
@@ -26,7 +26,7 @@ def chat_logprobs(
             **_entry(text, token.token, token.logprob),
             "top_logprobs": [_entry(text, other, value) for other, value in token.top[:top]],
         }
-        for token in tokens
+        for _, token in tokens
     ]
     return {"content": content, "refusal": None}
 
@@ -39,29 +39,25 @@ def _entry(text: TextModel, token: int, logprob: float) -> dict[str, Any]:
     }
 
 
-class CompletionLogprobs:
-    """The `logprobs` of a completion choice; keeps the offset from one piece to the next."""
+def completion_logprobs(
+    text: TextModel, tokens: Iterable[ShownToken], top: int, offset: int
+) -> dict[str, Any]:
+    """The `logprobs` of a completion choice: four lists with one item per token.
 
-    def __init__(self, text: TextModel, top: int, offset: int = 0) -> None:
-        self._text = text
-        self._top = top
-        self._offset = offset
-
-    def take(self, tokens: Iterable[TokenOut]) -> dict[str, Any]:
-        """Four lists with one item per token."""
-        body: dict[str, list[Any]] = {
-            "tokens": [],
-            "token_logprobs": [],
-            "top_logprobs": [],
-            "text_offset": [],
-        }
-        for token in tokens:
-            name = self._text.token_text(token.token)
-            body["tokens"].append(name)
-            body["token_logprobs"].append(max(token.logprob, LOWEST))
-            body["top_logprobs"].append(
-                {self._text.token_text(t): max(v, LOWEST) for t, v in token.top[: self._top]}
-            )
-            body["text_offset"].append(self._offset)
-            self._offset += len(name)
-        return body
+    ``offset`` is the length of what precedes the content, such as an echoed prompt.
+    """
+    body: dict[str, list[Any]] = {
+        "tokens": [],
+        "token_logprobs": [],
+        "top_logprobs": [],
+        "text_offset": [],
+    }
+    for start, token in tokens:
+        name, logprob = text.token_text(token.token), max(token.logprob, LOWEST)
+        likeliest = {text.token_text(t): max(v, LOWEST) for t, v in token.top[:top]}
+        body["tokens"].append(name)
+        body["token_logprobs"].append(logprob)
+        # The chosen token is always among them, as OpenAI has it.
+        body["top_logprobs"].append({name: logprob} | likeliest)
+        body["text_offset"].append(offset + start)
+    return body

@@ -148,3 +148,17 @@ async def test_tokenize_and_back(api: ServedApi) -> None:
     assert wrong.status_code == 400
     huge = await api.http.post("/detokenize", json={"tokens": [2**70]})
     assert huge.status_code == 400
+
+
+async def test_offsets_are_places_in_the_text(api: ServedApi) -> None:
+    """Also where a character needs several tokens, streamed or not."""
+    api.engine.say("Ça🙂b")
+    request: Any = {"model": "demo", "prompt": "x", "logprobs": 0}
+    whole = await api.openai.completions.create(**request)
+    logprobs: Any = whole.choices[0].logprobs
+    offsets = [0, 0, 1, 2, 2, 2, 2, 3]
+    assert logprobs.text_offset == offsets
+    assert [list(top) for top in logprobs.top_logprobs] == [[name] for name in logprobs.tokens]
+    stream = await api.openai.completions.create(**request, stream=True)
+    parts: list[Any] = [c.choices[0].logprobs async for c in stream if c.choices[0].logprobs]
+    assert [offset for part in parts for offset in part.text_offset] == offsets
