@@ -155,9 +155,9 @@ class Bare:
         return shares
 
     def _push(self, peer: int, values: np.ndarray[Any, Any]) -> None:
-        data = memoryview(values).cast("B")
+        data: Any = values.view(np.uint8)
         for start in range(0, len(data), CHUNK):
-            self.pushes[peer](bytes(data[start : start + CHUNK]))
+            self.pushes[peer](data[start : start + CHUNK].tobytes())
 
     def _pull(self, peer: int, target: np.ndarray[Any, Any], *, add: bool) -> None:
         place = 0
@@ -193,7 +193,7 @@ class RawTcp:
     def stream(self, rank: int, payload: np.ndarray[Any, Any]) -> None:
         """Into one buffer."""
         if rank == 0:
-            self.socket.sendall(memoryview(payload))
+            self.socket.sendall(payload.data)
             self._read(1)
         else:
             self._read(payload.nbytes)

@@ -1,6 +1,6 @@
 """Python values, NumPy and MLX arrays as bytes, and back, running nothing that was received.
 
-Layout (docs/wire.md): a version byte, the length of a msgpack tree, the tree, then the raw bytes
+Layout (docs/wire.md): a kind byte, the length of a msgpack tree, the tree, then the raw bytes
 of arrays, which the tree refers to. Only registered dataclasses are built. Decode in the thread
 that uses the value: MLX arrays belong to threads.
 """
@@ -20,7 +20,8 @@ from daemon.errors import CodecError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERSION = 1
+TREE, PLAIN_BYTES = 1, 2
+"""First byte: a tree with arrays behind it, or nothing but bytes."""
 MAX_TREE_BYTES = 4 * 1024 * 1024
 """Of the msgpack part. Hostile bytes grow about 70 times as Python objects, so it is small."""
 MAX_DEPTH = 64
@@ -31,7 +32,7 @@ _HEAD = struct.Struct("<BxxxI")
 _ALIGNMENT = 16
 
 _TUPLE, _SET, _FROZENSET, _DATACLASS, _BIG_INT, _COMPLEX = range(1, 7)
-_NUMPY, _NUMPY_SCALAR, _MLX, _BYTES = range(7, 11)
+_NUMPY, _NUMPY_SCALAR, _MLX = range(7, 10)
 
 Registered = TypeVar("Registered")
 _by_name: dict[str, tuple[type[Any], int]] = {}
@@ -70,14 +71,16 @@ def encode_parts(value: Any) -> list[bytes | memoryview]:
     Raises:
         CodecError: it holds something that can't be sent.
     """
+    if type(value) is bytes:
+        return [_HEAD.pack(PLAIN_BYTES, 0), value]
     encoder = _Encoder()
-    tree = encoder.pack(_Bytes(value) if type(value) is bytes else value)
+    tree = encoder.pack(value)
     if len(tree) > MAX_TREE_BYTES:
         raise CodecError(
             f"object tree of {len(tree)} bytes is over {MAX_TREE_BYTES}: send bulk data as arrays"
         )
     padding = b"\0" * (-(_HEAD.size + len(tree)) % _ALIGNMENT)
-    return [_HEAD.pack(VERSION, len(tree)) + tree + padding, *encoder.parts]
+    return [_HEAD.pack(TREE, len(tree)) + tree + padding, *encoder.parts]
 
 
 def decode(data: bytes | bytearray | memoryview) -> Any:
@@ -89,20 +92,15 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     view = memoryview(data)
     if view.nbytes < _HEAD.size:
         raise CodecError(f"{view.nbytes} bytes are no encoded value")
-    version, tree_bytes = _HEAD.unpack_from(view)
+    kind, tree_bytes = _HEAD.unpack_from(view)
+    if kind == PLAIN_BYTES:
+        return bytes(view[_HEAD.size :])
     end = _HEAD.size + tree_bytes
-    if version != VERSION or end > view.nbytes:
-        raise CodecError(f"no encoded value: version {version}, tree of {tree_bytes} bytes")
+    if kind != TREE or end > view.nbytes:
+        raise CodecError(f"no encoded value: kind {kind}, tree of {tree_bytes} bytes")
     if tree_bytes > MAX_TREE_BYTES:
         raise CodecError(f"object tree of {tree_bytes} bytes is over {MAX_TREE_BYTES}")
     return _Decoder(view[end + -end % _ALIGNMENT :]).unpack(view[_HEAD.size : end])
-
-
-class _Bytes:
-    """Marks bytes that travel beside the tree."""
-
-    def __init__(self, value: bytes) -> None:
-        self.value = value
 
 
 class _Encoder:
@@ -119,10 +117,14 @@ class _Encoder:
         if self._depth > MAX_DEPTH:
             raise CodecError(f"value nested deeper than {MAX_DEPTH}")
         try:
-            packed = msgpack.packb(value, default=self._default, strict_types=True)
+            # The default buffer of 256 KB costs more than all the rest.
+            packer = msgpack.Packer(default=self._default, strict_types=True, buf_size=512)
+            packed = packer.pack(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise CodecError(f"value can't be sent: {error}") from error
         self._depth -= 1
+        if len(packed) > MAX_DEPTH and type(value) in (list, dict):
+            _check_depth(value)
         return packed  # pyright: ignore[reportReturnType] - autoreset is on: it is bytes
 
     def _default(self, value: Any) -> msgpack.ExtType:
@@ -177,9 +179,6 @@ class _Encoder:
     def pack_complex(self, value: complex) -> msgpack.ExtType:
         return msgpack.ExtType(_COMPLEX, struct.pack("<dd", value.real, value.imag))
 
-    def pack_bytes(self, value: _Bytes) -> msgpack.ExtType:
-        return msgpack.ExtType(_BYTES, self.pack(list(self._raw(value.value))))
-
 
 _PACKERS: dict[type[Any], Callable[[_Encoder, Any], msgpack.ExtType]] = {
     tuple: _Encoder.pack_tuple,
@@ -187,7 +186,6 @@ _PACKERS: dict[type[Any], Callable[[_Encoder, Any], msgpack.ExtType]] = {
     frozenset: _Encoder.pack_set,
     int: _Encoder.pack_int,
     complex: _Encoder.pack_complex,
-    _Bytes: _Encoder.pack_bytes,
 }
 
 
@@ -224,8 +222,6 @@ class _Decoder:
         return build(values) if build is not None else self._array(code, values)
 
     def _array(self, code: int, values: list[Any]) -> Any:
-        if code == _BYTES:
-            return bytes(self._raw(values))
         if code not in (_NUMPY, _NUMPY_SCALAR, _MLX) or len(values) != 4:
             _refuse(f"extension {code} with {len(values)} values")
         dtype, shape, *where = values
@@ -277,7 +273,7 @@ def _check_depth(value: Any) -> None:
         ]
         if not level:
             return
-    _refuse(f"nested deeper than {MAX_DEPTH}")
+    raise CodecError(f"value nested deeper than {MAX_DEPTH}")
 
 
 def _refuse(why: str) -> NoReturn:
