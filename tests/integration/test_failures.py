@@ -1,0 +1,164 @@
+"""Every kind of fault against real processes: no answer changes, nobody sees more than a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from mlxconsole.chaos.faults import Fault, choose_ranks, inject
+from mlxconsole.chaos.load import Load
+from mlxconsole.chaos.requests import Answer, ask, bodies
+from mlxconsole.chaos.victim import Victim
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+RANKS = 2
+SETTLE_S = 60.0
+BODIES = bodies("demo")
+MID_DECODE = 100  # events of all streams together
+IN_PREFILL = 1
+
+
+class Subject:
+    """A cluster, and what it answers when nobody disturbs it."""
+
+    def __init__(self, victim: Victim, references: list[Answer]) -> None:
+        self.victim = victim
+        self.references = references
+
+    async def disturb(self, fault: Fault, ranks: tuple[int, ...], at_event: int) -> list[Answer]:
+        """All answers of a run in which ``fault`` strikes at event number ``at_event``."""
+        loop, due = asyncio.get_running_loop(), asyncio.Event()
+        count = iter(range(1, 1_000_000))
+
+        def on_event() -> None:
+            if next(count) == at_event:
+                loop.call_soon_threadsafe(due.set)
+
+        port = self.victim.settings.api.port
+        asking = [asyncio.create_task(asyncio.to_thread(ask, port, b, on_event)) for b in BODIES]
+        await due.wait()
+        await inject(fault, ranks, self.victim)
+        answers = await asyncio.gather(*asking)
+        await self.victim.wait_settled(SETTLE_S)
+        return answers
+
+    def assert_undisturbed(self, answers: list[Answer]) -> None:
+        """Text, finish reason, token count and log probabilities are those of the references."""
+        assert [answer.error for answer in answers] == [""] * len(answers)
+        for answer, reference in zip(answers, self.references, strict=True):
+            assert answer.content == reference.content
+
+    async def epoch(self) -> int:
+        """The present one."""
+        return (await self.victim.status(0)).epoch
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Subject]:
+    """One cluster for all tests here: surviving the last test is part of each."""
+    folder = tmp_path_factory.mktemp("victim")
+    async with Victim(folder, RANKS, "demo", links=True) as victim:
+        port = victim.settings.api.port
+        references = [await asyncio.to_thread(ask, port, body, lambda: None) for body in BODIES]
+        assert not any(answer.error for answer in references)
+        yield Subject(victim, references)
+
+
+def slow(fault: Fault, ranks: tuple[int, ...], at_event: int = MID_DECODE) -> object:
+    """A case for `-m slow` (and for `mlxconsole chaos`, which has them all)."""
+    return pytest.param(fault, ranks, at_event, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ranks", "at_event"),
+    [
+        (Fault.KILL_TWO, (0, 1), MID_DECODE),
+        (Fault.KILL_LOADING, (1,), IN_PREFILL),
+        (Fault.STOP_WORKER, (1,), MID_DECODE),
+        (Fault.KILL_SUPERVISOR, (1,), MID_DECODE),
+        slow(Fault.KILL_FOLLOWER, (1,), IN_PREFILL),
+        slow(Fault.KILL_LEADER, (0,), IN_PREFILL),
+        slow(Fault.KILL_LOADING, (0,)),
+        slow(Fault.KILL_OTHER, (0, 1)),
+        slow(Fault.KILL_OTHER, (1, 0)),
+        slow(Fault.KILL_FIVE_TIMES, (0,)),
+        slow(Fault.KILL_FIVE_TIMES, (1,)),
+        slow(Fault.STOP_WORKER, (0,)),
+        slow(Fault.STOP_WORKER, (0,), IN_PREFILL),
+        slow(Fault.LOSE_LINK, (0, 1)),
+        slow(Fault.RESTART, (0,)),
+        slow(Fault.RESTART, (1,)),
+    ],
+)
+async def test_no_answer_changes(
+    subject: Subject, fault: Fault, ranks: tuple[int, ...], at_event: int
+) -> None:
+    """The signature of the product, fault by fault."""
+    before = await subject.epoch()
+    subject.assert_undisturbed(await subject.disturb(fault, ranks, at_event))
+    assert await subject.epoch() > before, "the fault did not strike"
+
+
+@pytest.mark.parametrize(
+    ("fault", "ranks"),
+    [
+        (Fault.RESET_LINK, (0, 1)),
+        (Fault.STALL_LINK, (0, 1)),
+        pytest.param(Fault.PAUSE_WORKER, (0,), marks=pytest.mark.slow),
+        pytest.param(Fault.PAUSE_WORKER, (1,), marks=pytest.mark.slow),
+    ],
+)
+async def test_short_outages_are_survived_in_the_same_epoch(
+    subject: Subject, fault: Fault, ranks: tuple[int, ...]
+) -> None:
+    """Frames are kept and sent again: none is lost or applied twice, nothing is computed again."""
+    before = await subject.epoch()
+    subject.assert_undisturbed(await subject.disturb(fault, ranks, MID_DECODE))
+    assert await subject.epoch() == before
+
+
+async def test_a_killed_api_process_costs_its_own_connections_only(subject: Subject) -> None:
+    """Its sockets die with it; what it had asked for is freed, and the next one serves."""
+    before = await subject.epoch()
+    answers = await subject.disturb(Fault.KILL_API, (0,), MID_DECODE)
+    assert any(answer.error for answer in answers)
+    async with asyncio.timeout(SETTLE_S):
+        while (await subject.victim.status(0)).sequences:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+    port = subject.victim.settings.api.port
+    again = await asyncio.to_thread(ask, port, BODIES[0], lambda: None)
+    assert again == subject.references[0]
+    assert await subject.epoch() == before
+
+
+async def test_a_rolling_restart_fails_no_request(subject: Subject) -> None:
+    """How a new version is rolled out: every rank in turn, under load."""
+    load = Load(subject.victim.settings.api.port, "demo", streams=4)
+    await asyncio.to_thread(load.take_references)
+    load.start()
+    for rank in range(RANKS):
+        generation = (await subject.victim.status(rank)).generation
+        await subject.victim.restart(rank)
+        async with asyncio.timeout(SETTLE_S):
+            while (await subject.victim.status(rank)).generation == generation:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await subject.victim.wait_settled(SETTLE_S)
+    requests = await asyncio.to_thread(load.finish)
+    assert requests
+    assert {request.verdict for request in requests} == {"same"}
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+async def test_every_fault_has_its_ranks(fault: Fault) -> None:
+    """Chosen by seed, and never more than there are."""
+    ranks = choose_ranks(fault, 4, random.Random(5))
+    assert ranks == choose_ranks(fault, 4, random.Random(5))
+    assert len(set(ranks)) == len(ranks) <= 2
+    assert set(ranks) <= set(range(4))
