@@ -110,7 +110,7 @@ class Chaos:
         at_s = time.time()
         try:
             await inject(incident.fault, incident.ranks, victim)
-            if incident.fault is Fault.STOP_WORKER or incident.fault is Fault.RESTART:
+            if incident.fault is Fault.KILL_API or not incident.fault.keeps_epoch:
                 await _until_told(journal, at_s)
             await victim.wait_settled(SETTLE_TIMEOUT_S)
         except (ClusterError, TimeoutError) as error:

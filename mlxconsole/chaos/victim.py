@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 120.0
 LOOK_S = 0.05
+STEADY_LOOKS = 6
 _UNUSED_PORTS = (10_000, 32_000)  # below what kernels give to outgoing connections
 
 
@@ -101,14 +102,14 @@ class Victim:
         await self._clients[rank].restart(status.generation, reason="chaos")
 
     async def wait_settled(self, timeout_s: float) -> None:
-        """Wait until all ranks and the API are ready, as seen twice in a row.
+        """Wait until all ranks and the API are ready, and stay so for a moment.
 
         Raises:
             StartFailed: they are not, in time; says which.
         """
         deadline_s = time.monotonic() + timeout_s
         seen = 0
-        while seen < 2:
+        while seen < STEADY_LOOKS:
             states = await self._states()
             seen = seen + 1 if all(state == "READY" for state in states.values()) else 0
             if time.monotonic() > deadline_s:
