@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daemon.api.app import make_app
 from daemon.api.context import ApiContext
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRACE_SHARE = 0.8
+GRACE_SHARE = 0.6
 """Of the supervisor's patience after SIGTERM; the rest is for closing what is left."""
 
 
@@ -60,6 +60,7 @@ async def _run(spec: ChildSpec, listener: socket.socket, reporter: Reporter) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.set_exception_handler(_on_loop_error)
     settings = spec.settings
     engine = EngineClient(url_host(settings.ranks[0].host), settings.ranks[0].port)
     context = ApiContext(settings, engine, lambda: _load_text(settings.cluster.model))
@@ -70,10 +71,17 @@ async def _run(spec: ChildSpec, listener: socket.socket, reporter: Reporter) -> 
             listener,
             stopping.wait,
             grace_s=settings.limits.shutdown_grace_s * GRACE_SHARE,
+            last_call=context.last_call,
         )
     finally:
         context.close()
         await engine.close()
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Python 3.11 reports every connection that is cut at the end of the grace as an error.
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def _load_text(model: str) -> TextModel:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from daemon.api.auth import read_keys
 from daemon.api.errors import ApiError
-from daemon.api.generation import PAUSE_S
+from daemon.api.generation import PAUSE_S, Generation
 from daemon.api.metrics import Metrics
-from daemon.errors import ClusterError
+from daemon.errors import ClusterError, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,8 @@ class ApiContext:
         self.model_name = served_name(settings.cluster.model)
         self.started_at = int(time.time())
         self.pause_s = PAUSE_S
+        self.generations: set[Generation] = set()
+        """Those that run now."""
         self._names = {self.model_name, settings.cluster.model}
         self._load_text = load_text
         self._text: asyncio.Future[TextModel] | None = None
@@ -70,6 +72,11 @@ class ApiContext:
     def close(self) -> None:
         """Let the thread go."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def last_call(self) -> None:
+        """End what still runs, because the process is about to."""
+        for generation in self.generations:
+            generation.break_off(NotReady("the API process is shutting down: try again"))
 
     async def text(self) -> TextModel:
         """The text model, waited for if it is still loading.

@@ -88,6 +88,12 @@ class Generation:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def break_off(self, error: Exception) -> None:
+        """Make ``error`` the next thing that the reader finds."""
+        self._error = error
+        if self._queue.empty():
+            self._queue.put_nowait(None)
+
     async def accepted(self) -> None:
         """Wait a moment for the first update, so that a refusal can still be a status code.
 

@@ -38,10 +38,12 @@ async def start_generation(
     started: float = request.scope[STARTED_KEY]  # type: ignore[typeddict-item]
     # Left in reverse order: counted when the sequences have ended.
     request.scope[CLEANUP_KEY].callback(_count, context, generation, started)  # type: ignore[typeddict-item]
+    context.generations.add(generation)
     return await enter(generation)
 
 
 def _count(context: ApiContext, generation: Generation, started: float) -> None:
+    context.generations.discard(generation)
     usage, metrics = generation.usage(), context.metrics
     metrics.prompt_tokens.inc(usage.prompt_tokens)
     metrics.cached_tokens.inc(usage.cached_tokens)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 KEEP_ALIVE_S = 75.0
 LAST_CALL_S = 0.5
-"""After the grace, for connections to close."""
+"""After the grace, for streams to be told and connections to close."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -57,6 +57,7 @@ async def serve(
     stop: Callable[[], Awaitable[Any]],
     *,
     grace_s: float,
+    last_call: Callable[[], None],
 ) -> None:
     """Answer requests until ``stop`` returns; then take no new ones and let streams end.
 
@@ -64,11 +65,12 @@ async def serve(
         app: an ASGI app.
         listener: bound and listening; closed in the end.
         stop: awaited; its return begins the shutdown.
-        grace_s: what still streams after that is cut off.
+        grace_s: how long streams may go on after that.
+        last_call: then called, to end them with a word; what is still there is cut off.
     """
     config = Config()
     config.backlog = BACKLOG
-    config.graceful_timeout = grace_s
+    config.graceful_timeout = grace_s + LAST_CALL_S
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
     config.include_server_header = False
@@ -88,7 +90,10 @@ async def serve(
     ending = asyncio.create_task(stopped.wait())
     await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
     # From Python 3.12 on, Hypercorn waits for open connections without a limit of its own.
-    await asyncio.wait((serving,), timeout=grace_s + LAST_CALL_S)
+    await asyncio.wait((serving,), timeout=grace_s)
+    if not serving.done():
+        last_call()
+        await asyncio.wait((serving,), timeout=LAST_CALL_S)
     for task in (serving, ending):
         task.cancel()
     await asyncio.gather(serving, ending, return_exceptions=True)

@@ -53,7 +53,15 @@ async def served(
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(make_app(context), listener, stop.wait, grace_s=GRACE_S))
+    task = asyncio.create_task(
+        serve(
+            make_app(context),
+            listener,
+            stop.wait,
+            grace_s=GRACE_S,
+            last_call=context.last_call,
+        )
+    )
     await context.start()
     async with (
         httpx.AsyncClient(base_url=url, timeout=20) as http,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -202,17 +203,31 @@ async def test_a_shutdown_lets_streams_end(api: ServedApi) -> None:
 
 
 async def test_a_shutdown_does_not_wait_for_ever(api: ServedApi) -> None:
-    """After the grace, what still runs is cut off."""
+    """After the grace, what still runs is ended with a word."""
     api.engine.allowed = asyncio.Semaphore(1)
-
-    async def read_all() -> None:
-        async with api.http.stream("POST", CHAT, json=chat(stream=True)) as response:
-            api.stop.set()
-            _ = [line async for line in response.aiter_lines()]
-
-    with pytest.raises(httpx.HTTPError):
-        await read_all()
+    whole = asyncio.create_task(api.http.post(CHAT, json=chat()))
+    async with api.http.stream("POST", CHAT, json=chat(stream=True)) as response:
+        await until(lambda: api.engine.live == 2)
+        api.stop.set()
+        lines = [line async for line in response.aiter_lines() if line.startswith("data: ")]
+    assert "shutting down" in json.loads(lines[-1][6:])["error"]["message"]
+    assert (await whole).status_code == 503
     await asyncio.wait_for(asyncio.shield(api.ended), LIMIT_S)
+
+
+async def test_a_reader_that_does_not_read_is_cut_off(api: ServedApi) -> None:
+    """It could not be told."""
+    api.engine.reply = lambda call: [64] * call.max_tokens
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
+    writer.write(raw_chat(chat(stream=True, n=128, max_tokens=400)))
+    await until(lambda: api.engine.live == 128)
+    api.stop.set()
+    await asyncio.wait_for(asyncio.shield(api.ended), LIMIT_S)
+    await until(lambda: api.engine.live == 0)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    del reader
 
 
 def _refuses(port: int) -> bool:
