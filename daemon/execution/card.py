@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from daemon.execution.caches import cache_bytes
-from daemon.execution.skeleton import Skeleton, open_skeleton, parameter_bytes
+from daemon.execution.skeleton import Skeleton, open_skeleton, parameter_bytes, parameters
 from daemon.execution.stage import Stage
 from daemon.execution.trace import PROBE_SHAPE, LayerTrace, trace
 from daemon.execution.weight_files import fingerprint, read_config, read_weight_files
@@ -66,6 +66,8 @@ def inspect(path: Path) -> ModelCard:
     traced = trace(skeleton)
     whole = parameter_bytes(skeleton.model)
     layers = tuple(parameter_bytes(layer) for layer in skeleton.layers)
+    embeddings = [item.module for item in skeleton.outside_modules() if item.is_embedding]
+    embedding_rows = max((parameters(item)["weight"].shape[0] for item in embeddings), default=0)
     first, shared, last = _outside_bytes(path, traced, layers)
     return ModelCard(
         path=path,
@@ -82,7 +84,7 @@ def inspect(path: Path) -> ModelCard:
         whole_bytes=whole,
         kv_token_bytes=_kv_token_bytes(skeleton, traced),
         max_context=_first_number(config, CONTEXT_KEYS) or DEFAULT_CONTEXT,
-        vocab_size=_first_number(config, ("vocab_size",)) or 0,
+        vocab_size=_first_number(config, ("vocab_size",)) or embedding_rows,
     )
 
 
