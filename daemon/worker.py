@@ -7,7 +7,9 @@ thread: it loads, computes and samples. Links, gRPC and telemetry have threads o
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
+import os
 import queue
 import signal
 import sys
@@ -23,11 +25,12 @@ from daemon.engine.interfaces import Meter, Stop
 from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
 from daemon.engine.scheduler import Scheduler, SchedulerLimits
+from daemon.engine.watchdog import Watchdog, WatchedShard
 from daemon.engine_service import EngineService, handlers
 from daemon.errors import ClusterError, ModelError, SettingsError
 from daemon.messages import Hello, Plan
 from daemon.pipeline_wire import PipelineWire
-from daemon.supervision.child_spec import EXIT_HOPELESS, ChildSpec
+from daemon.supervision.child_spec import EXIT_HOPELESS, EXIT_STUCK, ChildSpec
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 from daemon.telemetry.sampler import Sampler
@@ -58,6 +61,7 @@ class Worker:
         limits = self._settings.limits
         self._wire = PipelineWire(self._communicator, self._inbox, limits.peer_timeout_s + 2.0)
         self._sampler = Sampler(reporter, self._take_sample)
+        self._watchdog: Watchdog | None = None
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler."""
@@ -76,6 +80,8 @@ class Worker:
             self._node = self._make_node()
             loop.run(self._node, self._inbox)
         finally:
+            if self._watchdog is not None:
+                self._watchdog.stop()
             self._sampler.stop()
             self._communicator.close()
 
@@ -88,7 +94,10 @@ class Worker:
 
         path = model_path(self._settings.cluster.model)
         card = inspect(path)
-        self._shard = shard = LoadedShard(path, self._reporter)
+        self._shard = LoadedShard(path, self._reporter)
+        shard = WatchedShard(self._shard)
+        self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)
+        self._watchdog.start()
         hello = Hello(
             self._spec.rank, self._spec.boot_id, card.fingerprint, memory()["limit_bytes"]
         )
@@ -107,7 +116,7 @@ class Worker:
         self._front = EngineFront(served, leader, self._inbox)
         return leader
 
-    def _make_leader(self, hello: Hello, card: ModelCard, shard: LoadedShard) -> Leader:
+    def _make_leader(self, hello: Hello, card: ModelCard, shard: WatchedShard) -> Leader:
         from daemon.execution.placement import place  # noqa: PLC0415
 
         def plan(hellos: Mapping[int, Hello]) -> Plan:
@@ -163,6 +172,13 @@ class Worker:
             sample["queue_depth"] = self._node.queue_depth
             sample["sequences"] = self._node.sequences
         return sample
+
+
+def _end_stuck(reason: str) -> None:
+    """End this process where it hangs: the supervisor keeps what is said here as the cause."""
+    faulthandler.dump_traceback(all_threads=True)
+    print(reason, file=sys.stderr, flush=True)  # noqa: T201 - captured by the supervisor
+    os._exit(EXIT_STUCK)
 
 
 def main(argv: list[str] | None = None) -> int:

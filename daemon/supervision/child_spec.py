@@ -15,6 +15,9 @@ from daemon.settings import Settings
 EXIT_HOPELESS = 78
 """EX_CONFIG: a child that ends with it says that no restart will help."""
 
+EXIT_STUCK = 70
+"""EX_SOFTWARE: a worker ended itself because a step hung; where, is on its standard error."""
+
 
 @dataclass(frozen=True)
 class ChildSpec:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.supervision.child_spec import EXIT_STUCK
+from daemon.supervision.exit_cause import Evidence, describe
 from tests.unit.supervision.harness import Daemon, make_settings
 
 if TYPE_CHECKING:
@@ -58,3 +62,17 @@ async def test_a_pause_shorter_than_the_patience_is_forgiven(tmp_path: Path) -> 
             seen += 1
             if seen == 12:
                 break
+
+
+def test_a_worker_that_hangs_says_where_and_ends() -> None:
+    """The supervisor takes the last line for the cause; the stacks go to the log."""
+    code = "from daemon import worker; worker._end_stuck('step 7 hangs')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == EXIT_STUCK
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "step 7 hangs"
+    assert any("worker.py" in line for line in lines)
+    evidence = Evidence(done.returncode, last_stderr_line=lines[-1])
+    assert describe(evidence) == "exit code 70: step 7 hangs"

@@ -1,0 +1,132 @@
+"""Notices a step that hangs while the rest of its process goes on.
+
+The engine thread can't look at itself, so another does. A whole process that is stopped is its
+supervisor's business. Knows no process and no exit: `on_stuck` does what follows.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.engine.interfaces import Shard
+    from daemon.messages import Step
+
+LOOK_S = 0.25
+IDLE_SHARE = 0.25
+"""Of one core: a process that uses less, and reads nothing from disk, computes nothing."""
+LEAST_S = 2.5
+KNOWN_STEPS = 20
+"""Before so many, there is no telling how long a step takes."""
+TIMES_SLOWEST = 20
+MOST_SHARE = 0.9
+"""Of the time after which rank 0 gives up the requests of a step: a new rank may yet save them."""
+
+
+class WatchedShard:
+    """A shard whose steps can be seen from another thread. Implements `interfaces.Shard`."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self.step: Step | None = None
+        """The one that is being run."""
+        self.steps = 0
+        self.slowest_token_s = 0.0
+        """Seconds per token of the slowest step so far."""
+
+    def assign(self, lo: int, hi: int) -> None:
+        """Pass on; loading may take as long as it takes."""
+        self._shard.assign(lo, hi)
+
+    def run(self, step: Step, hidden: Any) -> Any:
+        """Pass on, in plain view."""
+        began_s = time.monotonic()
+        self.step = step
+        try:
+            return self._shard.run(step, hidden)
+        finally:
+            self.step = None
+            self.steps += 1
+            seconds = (time.monotonic() - began_s) / tokens_of(step)
+            self.slowest_token_s = max(self.slowest_token_s, seconds)
+
+    def patience_s(self, step: Step, step_timeout_s: float) -> float:
+        """How long ``step`` may do nothing: on a GPU, the process is idle while it computes."""
+        most_s = step_timeout_s / 2
+        if self.steps < KNOWN_STEPS:
+            return most_s
+        return min(most_s, max(LEAST_S, TIMES_SLOWEST * self.slowest_token_s * tokens_of(step)))
+
+
+class Hang:
+    """Counts looks at one step. Pure; looks, not seconds, so that a pause of ours is nobody's."""
+
+    def __init__(self, shard: WatchedShard, step_timeout_s: float) -> None:
+        self._shard = shard
+        self._step_timeout_s = step_timeout_s
+        self._step: Step | None = None
+        self._looks = 0
+        self._idle_looks = 0
+
+    def look(self, *, idle: bool) -> str:
+        """Why the present step is stuck, in words; empty if it is not, or there is none."""
+        step = self._shard.step
+        if step is None or step is not self._step:
+            self._step, self._looks, self._idle_looks = step, 0, 0
+            return ""
+        self._looks += 1
+        self._idle_looks = self._idle_looks + 1 if idle else 0
+        idle_s, age_s = self._idle_looks * LOOK_S, self._looks * LOOK_S
+        if idle_s >= self._shard.patience_s(step, self._step_timeout_s):
+            return f"step {step.number} hangs: nothing was computed for {idle_s:g} s"
+        if age_s >= self._step_timeout_s * MOST_SHARE:
+            return f"step {step.number} does not end: it has run for {age_s:g} s"
+        return ""
+
+
+class Watchdog:
+    """The thread that looks."""
+
+    def __init__(
+        self, shard: WatchedShard, step_timeout_s: float, on_stuck: Callable[[str], None]
+    ) -> None:
+        self._hang = Hang(shard, step_timeout_s)
+        self._on_stuck = on_stuck
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(LOOK_S * 4)
+
+    def _run(self) -> None:
+        then_s, used_s, read = time.monotonic(), time.process_time(), _disk_reads()
+        while not self._stop.wait(LOOK_S):
+            now_s, now_used_s, now_read = time.monotonic(), time.process_time(), _disk_reads()
+            idle = now_used_s - used_s < IDLE_SHARE * (now_s - then_s) and now_read == read
+            reason = self._hang.look(idle=idle)
+            if reason:
+                self._on_stuck(reason)
+                return
+            then_s, used_s, read = now_s, now_used_s, now_read
+
+
+def tokens_of(step: Step) -> int:
+    """Tokens that a step runs; 1 for one that only opens and closes."""
+    return max(1, sum(len(row.tokens) for row in step.rows))
+
+
+def _disk_reads() -> int:
+    """Pages of ours that had to be read from disk."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
