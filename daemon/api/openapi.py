@@ -112,6 +112,9 @@ def describe(model_name: str) -> dict[str, Any]:
     )
     schemas = definitions["$defs"]
     schemas["Error"] = _error_schema()
+    for body in bodies:
+        schema = schemas[body.__name__]["properties"]["model"]
+        schema.update({"enum": [model_name] if "anyOf" not in schema else [model_name, None]})
     paths: dict[str, Any] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method] = _operation(endpoint, model_name)

@@ -34,6 +34,9 @@ class RefusalPart(Lenient):
     refusal: str
 
 
+_OTHER_MEDIA = {"image_url", "input_audio", "file", "image", "video_url", "audio_url"}
+
+
 def _text_as_part(value: Any) -> Any:
     """Text alone is one part; parts that are not text are refused by name."""
     if isinstance(value, str):
@@ -41,7 +44,7 @@ def _text_as_part(value: Any) -> Any:
     if isinstance(value, list):
         for part in value:
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind in {"image_url", "input_audio", "file", "image", "video_url", "audio_url"}:
+            if isinstance(kind, str) and kind in _OTHER_MEDIA:
                 raise refusal(
                     "unsupported_content",
                     f"Content of type '{kind}' is not supported: this is a text model.",

@@ -35,13 +35,16 @@ class InputRefusal(Lenient):
     refusal: str
 
 
+_OTHER_MEDIA = {"input_image", "input_file", "input_audio"}
+
+
 def _text_as_part(value: Any) -> Any:
     if isinstance(value, str):
         return [{"type": "input_text", "text": value}]
     if isinstance(value, list):
         for part in value:
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind in {"input_image", "input_file", "input_audio"}:
+            if isinstance(kind, str) and kind in _OTHER_MEDIA:
                 raise refusal(
                     "unsupported_content",
                     f"Content of type '{kind}' is not supported: this is a text model.",

@@ -93,6 +93,8 @@ ODD: list[Any] = [
     [[]],
     [None],
     {"type": 1},
+    {"type": {}},
+    [{"type": {}}],
 ]
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
