@@ -24,8 +24,12 @@ find_python() {
     fail "no Python >= 3.11 found: install one, or name it: PYTHON=/path/to/python3 $0"
 }
 
+lock_of() { # lock_of EXTRAS: versions and hashes of everything that it needs
+    [ "$1" = "[dev]" ] && echo "$root/requirements-dev.lock" || echo "$root/requirements.lock"
+}
+
 stamp() { # stamp EXTRAS: what an environment that is up to date was made from
-    echo "$1 $root $(cksum <"$root/pyproject.toml")"
+    echo "$1 $root $(cat "$root/pyproject.toml" "$(lock_of "$1")" | cksum)"
 }
 
 has_stamp() { # has_stamp EXTRAS
@@ -51,7 +55,9 @@ prepare() {
         "$venv/bin/python" -m ensurepip --default-pip >/dev/null 2>&1 ||
         fail "$venv has no pip: remove the folder and run this again"
     echo "Installing mlxconsole$1 and what it needs into $venv" >&2
-    "$venv/bin/python" -m pip install --disable-pip-version-check -e "$root$1" >&2 ||
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install)
+    { "${pip[@]}" --require-hashes -r "$(lock_of "$1")" &&
+        "${pip[@]}" --no-deps -e "$root"; } >&2 ||
         fail "the installation failed, see above: fix the cause and run this again"
     stamp "$1" >"$venv/stamp$1"
 }

@@ -29,6 +29,8 @@ _CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_reconnect_backoff_ms", 500),
     # One connection of its own: closing it ends it, whoever else talks to the same address.
     ("grpc.use_local_subchannel_pool", 1),
+    # A proxy of the environment is for the way out, not for the ranks.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 _ERRORS: dict[grpc.StatusCode, type[ClusterError]] = {

@@ -47,6 +47,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 1000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    # A proxy of the environment is for the way out, not for the ranks.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 _ERRORS: dict[str, type[EngineError]] = {
