@@ -25,6 +25,7 @@ _STYLED_SHARE = 0.25
 _THINKING_SHARE = 0.3
 _LONG_SHARE = 0.02
 _RECALL_SHARE = 0.15
+_NAMED = ("tell_name", "recall_name")
 _PLAIN = Style("plain")
 _TOPICS = list(TOPICS)
 _WEIGHTS = list(TOPICS.values())
@@ -191,9 +192,11 @@ def _chat_case(rng: random.Random) -> Case:
     style = demanding(rng, held=True) if styled else neutral(rng)
     turns, memory = _context(rng, style, rng.choice((0, 0, 0, 1, 1, 2, 3, 4, 6)), held=True)
     recalls = _recalls(memory)
+    turn = _draw(rng, style, memory, held=True)
     if recalls and rng.random() < 0.5:
         turn = rng.choice(recalls)(rng, memory)
-    else:
+    while style.kind == "upper" and turn.kind in _NAMED:
+        # A name never seen in capitals can't be written so: its tokens are others.
         turn = _draw(rng, style, memory, held=True)
     kind = style.kind if styled else turn.kind
     question = {"role": "user", "content": turn.question}

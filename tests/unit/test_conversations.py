@@ -130,9 +130,10 @@ def test_checks_reject_wrong_answers(cases: list[Case]) -> None:
 
 def test_a_system_prompt_is_part_of_the_judgement(cases: list[Case]) -> None:
     """The right words in the wrong case do not obey."""
-    upper = first(cases, "upper")
+    lettered = [case for case in cases if re.search("[a-zA-Z]", case.expected)]
+    upper = first(lettered, "upper")
     assert not upper.check(upper.expected.lower())
-    lower = first(cases, "lower")
+    lower = first(lettered, "lower")
     assert not lower.check(lower.expected.upper())
     brief = first(cases, "brief")
     assert not brief.check(f"The answer is {brief.expected}")
