@@ -174,7 +174,7 @@ def _responses(endpoint: _Endpoint) -> dict[str, Any]:
         schema = {"type": "object", "required": list(endpoint.required)}
     content: dict[str, Any] = {endpoint.content_type: {"schema": schema}}
     if endpoint.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     failed = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
     responses: dict[str, Any] = {"200": {"description": "The answer.", "content": content}}
     for status, description in _ERROR_STATUSES.items():

@@ -61,7 +61,7 @@ InputContent = Annotated[
 class InputMessage(Lenient):
     """A message; an earlier answer comes back in the same form."""
 
-    type: Literal["message"]
+    type: Literal["message"] = "message"
     role: Literal["user", "system", "developer", "assistant"]
     content: InputContent
 
