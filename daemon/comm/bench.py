@@ -77,18 +77,19 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    """Run and print the table."""
+    """Run, and print the table after every run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
     options = parser.parse_args()
     results: dict[str, dict[str, list[float]]] = {name: {} for name in CONTESTANTS}
-    for _ in range(options.runs):
+    for run in range(options.runs):
         for size in options.ranks:
             for contestant in CONTESTANTS:
                 for figure, value in measure(contestant, size).items():
                     results[contestant].setdefault(figure, []).append(value)
-    sys.stdout.write(table(results) + "\n")
+        sys.stdout.write(f"\nMedians of {run + 1} runs\n\n{table(results)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

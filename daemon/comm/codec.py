@@ -35,8 +35,10 @@ _TUPLE, _SET, _FROZENSET, _DATACLASS, _BIG_INT, _COMPLEX = range(1, 7)
 _NUMPY, _NUMPY_SCALAR, _MLX = range(7, 10)
 
 Registered = TypeVar("Registered")
-_by_name: dict[str, tuple[type[Any], int]] = {}
-_by_class: dict[type[Any], tuple[str, tuple[str, ...]]] = {}
+Fields = tuple[tuple[str, bool], ...]
+"""Name of each field, and whether its type is a tuple: those travel as plain lists."""
+_by_name: dict[str, tuple[type[Any], Fields]] = {}
+_by_class: dict[type[Any], tuple[str, Fields]] = {}
 
 
 def register(cls: type[Registered]) -> type[Registered]:
@@ -45,13 +47,15 @@ def register(cls: type[Registered]) -> type[Registered]:
     Raises:
         CodecError: no dataclass, or another class has that name.
     """
-    fields = tuple(name for name in getattr(cls, "__dataclass_fields__", ()))
     if not dataclasses.is_dataclass(cls):
         raise CodecError(f"{cls!r} is no dataclass: only dataclasses can be registered")
     name = cls.__name__
     if _by_name.get(name, (cls,))[0] is not cls:
         raise CodecError(f"another class is registered as {name}")
-    _by_name[name] = (cls, len(fields))
+    fields = tuple(
+        (field.name, str(field.type).startswith("tuple[")) for field in dataclasses.fields(cls)
+    )
+    _by_name[name] = (cls, fields)
     _by_class[cls] = (name, fields)
     return cls
 
@@ -110,6 +114,7 @@ class _Encoder:
         self.parts: list[bytes | memoryview] = []
         self._offset = 0
         self._depth = 0
+        self._packers: list[Any] = []
 
     def pack(self, value: Any) -> bytes:
         """The msgpack tree of ``value``."""
@@ -117,9 +122,7 @@ class _Encoder:
         if self._depth > MAX_DEPTH:
             raise CodecError(f"value nested deeper than {MAX_DEPTH}")
         try:
-            # The default buffer of 256 KB costs more than all the rest.
-            packer = msgpack.Packer(default=self._default, strict_types=True, buf_size=512)
-            packed = packer.pack(value)
+            packed = self._packer().pack(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise CodecError(f"value can't be sent: {error}") from error
         self._depth -= 1
@@ -127,13 +130,24 @@ class _Encoder:
             _check_depth(value)
         return packed  # pyright: ignore[reportReturnType] - autoreset is on: it is bytes
 
+    def _packer(self) -> Any:
+        """One for each depth: the outer ones are in the middle of something."""
+        if len(self._packers) < self._depth:
+            # The default buffer of 256 KB costs more than all the rest.
+            packer = msgpack.Packer(default=self._default, strict_types=True, buf_size=512)
+            self._packers.append(packer)
+        return self._packers[self._depth - 1]
+
     def _default(self, value: Any) -> msgpack.ExtType:
         kind = type(value)
         registered = _by_class.get(kind)
         if registered is not None:
             name, fields = registered
-            values = [name, *(getattr(value, field) for field in fields)]
-            return msgpack.ExtType(_DATACLASS, self.pack(values))
+            values = [getattr(value, field) for field, _ in fields]
+            for index, (_, is_tuple) in enumerate(fields):
+                if is_tuple and type(values[index]) is tuple:
+                    values[index] = list(values[index])
+            return msgpack.ExtType(_DATACLASS, self.pack([name, *values]))
         pack = _PACKERS.get(kind)
         if pack is not None:
             return pack(self, value)
@@ -245,11 +259,14 @@ class _Decoder:
 
 def _build(values: list[Any]) -> Any:
     name = values[0] if values else None
-    cls, count = _by_name.get(name, (None, 0)) if type(name) is str else (None, 0)
+    cls, fields = _by_name.get(name, (None, ())) if type(name) is str else (None, ())
     if cls is None:
         _refuse(f"class {str(name)[:80]} is not registered here")
-    if len(values) - 1 != count:
-        _refuse(f"{name} has {count} fields, not {len(values) - 1}")
+    if len(values) - 1 != len(fields):
+        _refuse(f"{name} has {len(fields)} fields, not {len(values) - 1}")
+    for index, (_, is_tuple) in enumerate(fields, 1):
+        if is_tuple and type(values[index]) is list:
+            values[index] = tuple(values[index])
     return cls(*values[1:])
 
 
