@@ -11,6 +11,7 @@ from mlx import nn
 from daemon.execution import selfcheck
 from daemon.execution.skeleton import skeleton_of
 from daemon.execution.stage import Stage
+from daemon.execution.together import EXACT_TOGETHER
 from daemon.execution.trace import trace
 
 if TYPE_CHECKING:
@@ -114,13 +115,20 @@ def test_architectures_with_unusual_insides(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_every_architecture_of_mlx_lm() -> None:
-    """The full set; those not built need Metal or a package of their own."""
-    lines: list[str] = []
-    assert selfcheck.run(None, all_architectures=True, out=lines.append) == 0
-    exact = int(lines[-1].split()[0])
-    assert exact >= 115, "\n".join(lines)
+    """The full set; the few that can't be compared are known, and so are those that batch."""
+    findings = [selfcheck.check_architecture(name) for name in selfcheck.architectures()]
+    assert not [finding for finding in findings if finding.is_wrong]
+    not_exact = {finding.name for finding in findings if finding.verdict != "exact"}
+    assert not_exact <= {
+        "bitnet",  # needs Metal
+        "muse_spark",  # needs Metal
+        "prism_hadamard_qwen35",  # needs a packed checkpoint
+        "iquestloopcoder",  # calls its layers in parts: runs whole
+    }
+    together = {finding.name for finding in findings if finding.together == "exact"}
+    assert together == EXACT_TOGETHER - not_exact
 
 
 def test_an_illegal_cut_is_refused_with_the_reason() -> None:
