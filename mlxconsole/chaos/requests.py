@@ -46,9 +46,11 @@ def bodies(model: str) -> list[dict[str, Any]]:
         ("A list of words:", {"max_tokens": 50, "logprobs": 2, **_GREEDY}),
         ("Red, green,", {"max_tokens": 80, "temperature": 0.7, "seed": 3, "presence_penalty": 0.5}),
         ("Hello", {"max_tokens": 150, "temperature": 0.9, "seed": 5, "logprobs": 1}),
+        ("Why is the sky blue?", {"max_tokens": 100, "ignore_eos": False, **_GREEDY}),
     ]
-    usage = {"stream": True, "stream_options": {"include_usage": True}}
-    return [{"model": model, "prompt": prompt, **usage, **rest} for prompt, rest in stories]
+    # ignore_eos: a small model would end most answers before anything can happen to them.
+    always = {"stream": True, "stream_options": {"include_usage": True}, "ignore_eos": True}
+    return [{"model": model, "prompt": prompt, **always, **rest} for prompt, rest in stories]
 
 
 def ask(port: int, body: dict[str, Any], on_event: Callable[[], None]) -> Answer:

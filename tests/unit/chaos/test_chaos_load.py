@@ -99,7 +99,7 @@ def test_a_load_compares_every_answer(port: int) -> None:
         pass
     requests = load.finish()
     assert {request.verdict for request in requests} == {"same"}
-    assert len(load.references) == 8
+    assert len(load.references) == 9
 
 
 def test_references_must_succeed(port: int) -> None:
