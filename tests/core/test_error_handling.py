@@ -127,6 +127,15 @@ def test_large_message_handling(make_world: Callable[..., Any], kind: str) -> No
         assert answer["extra_mb"] <= 64
 
 
+@pytest.mark.slow
+def test_messages_over_two_gigabytes(make_world: Callable[..., Any]) -> None:
+    """Sizes past 2^31 bytes are where 32-bit lengths show."""
+    world = make_world(2)
+    world.run("large_message", megabytes=1, kind="numpy")
+    for answer in world.run("large_message", megabytes=2200, kind="numpy"):
+        assert answer["extra_mb"] <= 64
+
+
 def test_small_messages_pass_a_large_one(make_world: Callable[..., Any]) -> None:
     """A link that is busy with a large message still delivers small ones quickly."""
     world = make_world(2)
