@@ -22,7 +22,8 @@ from daemon.engine.interfaces import (
 from daemon.engine.outage import Outage
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
-from daemon.errors import CommError, EngineError, NotReady, StepFailed
+from daemon.engine.suspects import MOST_LOSSES, Suspects
+from daemon.errors import CommError, EngineError, ModelError, NotReady, StepFailed
 from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, StepResult
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Leader:
         self._was_ready = False
         self._stopped_at: float | None = None
         self._outage: Outage | None = None
+        self._suspects = Suspects()
         self.waiting_for = "starting"
         """Why no steps run, in words; empty when they do. Read by other threads."""
 
@@ -150,7 +152,7 @@ class Leader:
                 if value.epoch == self._membership.epoch and self._membership.running:
                     self._finish(value)
             case Hello():
-                self._begin(self._membership.hello(value))
+                self._greeted(value)
             case Ready(error=error) if error:
                 self._report.event("rank_failed", f"rank {value.rank} can't load: {error}")
                 self._wait(f"rank {value.rank} can't load: {error}")
@@ -162,6 +164,15 @@ class Leader:
                 self._begin(order)
             case _:
                 log.warning("unexpected_message", extra={"fields": {"type": type(value).__name__}})
+
+    def _greeted(self, hello: Hello) -> None:
+        try:
+            self._begin(self._membership.hello(hello))
+        except ModelError as error:
+            if not self._was_ready:
+                raise  # whoever starts the cluster must read it
+            self._report.event("rank_refused", str(error))
+            self._wait(str(error))
 
     def _begin(self, order: Assign | None) -> None:
         """Start an epoch: everyone drops its sequences and loads what it lacks."""
@@ -194,9 +205,18 @@ class Leader:
             # An epoch that ends before its first token prolongs the outage before it.
             now_s, live = time.monotonic(), self._scheduler.running
             self._outage = self._outage or Outage(reason, now_s, live)
+            self._accuse(reason)
             self._forget_steps()
             self._report.event("epoch_ended", reason)
         self._wait(self._membership.waiting_for)
+
+    def _accuse(self, reason: str) -> None:
+        """End the requests that were there at too many losses in a row."""
+        running = [s for s in self._requests.values() if s.fed]
+        for sequence in self._suspects.rank_lost(running):
+            self._scheduler.cancel(sequence)
+            text = f"given up: {MOST_LOSSES} losses of a rank in a row without a token, {reason}"
+            self._tell([(sequence, Update(sequence.request_id, error=StepFailed(text)))])
 
     def _forget_steps(self) -> None:
         """What is in flight will not come back; the sequences run again from their tokens."""
@@ -255,7 +275,9 @@ class Leader:
     def _cancel(self, listener: Listener, request_id: str | None) -> None:
         for key in [k for k in self._requests if k[0] is listener]:
             if request_id in {None, key[1]}:
-                self._scheduler.cancel(self._requests.pop(key))
+                sequence = self._requests.pop(key)
+                self._suspects.clear(sequence)
+                self._scheduler.cancel(sequence)
 
     def _probe(self, probe: Probe) -> None:
         if not self._membership.running:
@@ -270,6 +292,7 @@ class Leader:
         by_listener: dict[Listener, list[Update]] = {}
         for sequence, update in news:
             by_listener.setdefault(sequence.listener, []).append(update)
+            self._suspects.clear(sequence)
             if update.finish_reason or update.error:
                 self._requests.pop((sequence.listener, sequence.request_id), None)
         for listener, updates in by_listener.items():

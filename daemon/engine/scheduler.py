@@ -155,14 +155,28 @@ class Scheduler:
         return turn or self._ready_group() is None
 
     def _prefill(self) -> tuple[list[Sequence], list[OpenSequence], list[Row]]:
-        """One chunk of one prompt; prompts take turns, so a short one never waits for a long."""
-        sequence = self._prefilling.popleft()
-        opened = [] if sequence.opened else [sequence.open_message()]
-        sequence.opened = True
-        row = sequence.next_row(self._limits.prefill_chunk)
-        if not row.sample:
-            self._prefilling.append(sequence)
-        return [sequence], opened, [row]
+        """A chunk's worth of prompts, in turn: short ones share a step, a long one fills it.
+
+        Who was not done goes to the back, so that a short prompt never waits for a long one. A
+        prompt is cut at multiples of the chunk only, whoever else is there: same cuts, same bits.
+        """
+        members: list[Sequence] = []
+        rows: list[Row] = []
+        room = self._limits.prefill_chunk
+        for _ in range(len(self._prefilling)):
+            if room < max(1, self._prefilling[0].remaining_prefill) and members:
+                break
+            sequence = self._prefilling.popleft()
+            row = sequence.next_row(self._limits.prefill_chunk)
+            room -= len(row.tokens)
+            members.append(sequence)
+            rows.append(row)
+            if not row.sample:
+                self._prefilling.append(sequence)
+        opened = [s.open_message() for s in members if not s.opened]
+        for sequence in members:
+            sequence.opened = True
+        return members, opened, rows
 
     def _decode(self) -> tuple[list[Sequence], list[OpenSequence], list[Row]]:
         self._balance()

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.engine.interfaces import Cancel, Probe
+from daemon.engine.suspects import MOST_LOSSES
 from daemon.errors import NotReady, QueueFull, StepFailed
+from daemon.messages import Hello
 from tests.support.fake_cluster import FakeCluster, expected
 
 
@@ -201,3 +203,55 @@ def test_an_outage_without_requests_ends_with_the_epoch() -> None:
     cluster.submit("later", (1, 2, 3), 5)
     cluster.settle()
     assert "recovered" not in dict(cluster.ranks[0].notes.events)
+
+
+def test_a_request_that_kills_a_rank_every_time_is_given_up() -> None:
+    """One poisoned request must not keep everybody else from being served for ever."""
+    cluster = FakeCluster(2)
+    cluster.settle()
+    cluster.submit("poison", tuple(range(100)), 5)
+    for _ in range(MOST_LOSSES):
+        assert cluster.ends == {}
+        for _ in range(3):
+            cluster.step()
+        cluster.kill(1)
+        cluster.step()
+        cluster.boot(1)
+        while cluster.leader.waiting_for:
+            cluster.step()
+    assert isinstance(cluster.ends["poison"], StepFailed)
+    assert "given up: 8 losses of a rank in a row" in str(cluster.ends["poison"])
+    cluster.submit("next", (1, 2), 5)
+    cluster.settle()
+    assert cluster.texts["next"] == expected((1, 2), 5)
+
+
+def test_losses_with_tokens_in_between_are_forgiven() -> None:
+    """A long answer may live through any number of restarts."""
+    cluster = FakeCluster(2)
+    cluster.submit("long", (1, 2, 3), 60)
+    for _ in range(3 * MOST_LOSSES):
+        told = len(cluster.texts["long"])
+        while len(cluster.texts["long"]) == told:
+            cluster.step()
+        cluster.kill(1)
+        cluster.step()
+        cluster.boot(1)
+    cluster.settle()
+    assert cluster.texts["long"] == expected((1, 2, 3), 60)
+
+
+def test_a_rank_that_comes_back_with_another_model_is_refused() -> None:
+    """It must not take the running rank 0 with it; the reason stands where people look."""
+    cluster = FakeCluster(2)
+    cluster.settle()
+    cluster.kill(1)
+    cluster.step()
+    other = Hello(1, "boot-x", "another fingerprint", 1 << 30)
+    cluster.deliver(1, 0, other)
+    cluster.settle()
+    assert "rank 1 has another version of the model" in cluster.leader.waiting_for
+    assert cluster.ranks[0].notes.events[-1][0] == "rank_refused"
+    cluster.boot(1)
+    cluster.settle()
+    assert cluster.leader.waiting_for == ""

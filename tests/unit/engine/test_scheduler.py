@@ -93,6 +93,32 @@ def test_short_prompt_does_not_wait_for_a_long_one() -> None:
     raise AssertionError("the short prompt still waits after 8 steps")
 
 
+def test_short_prompts_share_a_step() -> None:
+    """Sixteen clients at once must not wait for sixteen steps."""
+    it = scheduler(depth=1, chunk=16)
+    for number in range(5):
+        it.submit(sequence(str(number), length=4))
+    step = must(it.schedule(1))
+    assert [len(row.tokens) for row in step.rows] == [3] * 5
+    it.commit(answer(step))
+    step = must(it.schedule(1))
+    assert [row.sample for row in step.rows] == [True] * 5
+    assert len(it.commit(answer(step))) == 5
+
+
+def test_long_prompt_is_cut_at_the_same_places_in_company() -> None:
+    """Other cuts could give other low bits on some devices."""
+    it = scheduler(depth=1, chunk=4)
+    it.submit(sequence("short", length=3))
+    it.submit(sequence("long", length=10))
+    lengths: list[int] = []
+    for _ in range(8):
+        step = must(it.schedule(1))
+        lengths += [len(row.tokens) for row in step.rows if row.sequence_id == 2]
+        it.commit(answer(step))
+    assert lengths[:4] == [4, 4, 1, 1]
+
+
 def test_as_many_groups_as_stages() -> None:
     """Two groups keep two stages busy."""
     it = scheduler(depth=2)
