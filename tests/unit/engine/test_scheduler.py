@@ -112,7 +112,7 @@ def test_long_prompt_is_cut_at_the_same_places_in_company() -> None:
     it.submit(sequence("short", length=3))
     it.submit(sequence("long", length=10))
     lengths: list[int] = []
-    for _ in range(8):
+    for _ in range(12):
         step = must(it.schedule(1))
         lengths += [len(row.tokens) for row in step.rows if row.sequence_id == 2]
         it.commit(answer(step))
