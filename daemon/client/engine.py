@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT_S = 5.0
 RETRY_S = 0.1
 RECOVERY_TIMEOUT_S = 60.0
+MOST_LOSSES = 8
+"""Sessions lost in a row while a request got no token: it may be what kills rank 0."""
 
 # A worker that is gone is found again quickly; one that is stopped is noticed within 2 s.
 _CHANNEL_OPTIONS = [
@@ -65,6 +67,8 @@ class _Live:
     wire_id: str
     call: GenerateCall
     generated: list[int] = field(default_factory=list[int])
+    losses: int = 0
+    """Sessions lost since its last token."""
     batches: asyncio.Queue[TokenBatch | ClusterError] = field(
         default_factory=asyncio.Queue[TokenBatch | ClusterError]
     )
@@ -170,10 +174,11 @@ class EngineClient:
         """Hold a session while there are requests; begin again when it breaks."""
         broken_since: float | None = None
         while self._live:
+            connected = False
             try:
                 stream = self._stub.Session(self._outgoing())
                 await stream.wait_for_connection()
-                broken_since = None
+                broken_since, connected = None, True
                 async for updates in stream:
                     for update in updates.updates:
                         self._deliver(update)
@@ -181,6 +186,8 @@ class EngineClient:
             except grpc.aio.AioRpcError as error:
                 reason = self._not_ready(error)
             self._commands = None
+            if connected:
+                self._accuse()
             if broken_since is None:
                 broken_since = time.monotonic()
                 self._outage_since_s = self._outage_since_s or broken_since
@@ -189,6 +196,14 @@ class EngineClient:
             if not self._was_up or waited_s > self._recovery_timeout_s:
                 self._fail_all(reason)
             await asyncio.sleep(RETRY_S)
+
+    def _accuse(self) -> None:
+        """Count a lost session for every request; give up those that were there too often."""
+        for live in self._live.values():
+            live.losses += 1
+            if live.losses >= MOST_LOSSES:
+                text = f"given up: rank 0 was lost {MOST_LOSSES} times in a row without a token"
+                live.batches.put_nowait(StepFailed(text))
 
     async def _outgoing(self) -> AsyncIterator[pb.Command]:
         """Every live request first, then commands as they come."""
@@ -218,6 +233,7 @@ class EngineClient:
         )
         self._was_up = True
         live.generated.extend(t.token for t in tokens)
+        live.losses = 0
         live.batches.put_nowait(TokenBatch(tokens, update.finish_reason, update.cached_tokens))
 
     def _fail_all(self, error: NotReady) -> None:

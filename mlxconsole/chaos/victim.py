@@ -94,7 +94,7 @@ class Victim:
         """SIGKILL, and wait for the end of the process."""
         process = self._daemons[rank].process
         process.send_signal(signal.SIGKILL)
-        while process.poll() is None:  # no thread: the load may hold them all
+        while process.poll() is None:  # noqa: ASYNC110 - no thread: the load may hold them all
             await asyncio.sleep(LOOK_S)
 
     async def restart(self, rank: int) -> None:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.api.engine import GenerateCall
-from daemon.client.engine import EngineClient, sampling_to_proto
+from daemon.client.engine import MOST_LOSSES, EngineClient, sampling_to_proto
 from daemon.engine_service import call_from_proto
-from daemon.errors import InvalidRequest, NotReady
+from daemon.errors import InvalidRequest, NotReady, StepFailed
 from daemon.messages import SamplingParams
 from protos import engine_pb2 as pb
 from tests.support.engine_server import CONTEXT, EngineServer
 from tests.support.fake_cluster import expected
 from tests.support.ports import free_ports
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,6 +118,24 @@ async def test_requests_wait_for_a_lost_rank_0_within_limits() -> None:
     with pytest.raises(NotReady):
         await asyncio.wait_for(answer, 10)
     await client.close()
+
+
+async def test_a_request_that_kills_rank_0_every_time_is_given_up() -> None:
+    """Everybody else waits while it does."""
+    server = EngineServer()
+    client = EngineClient("127.0.0.1", server.port)
+    await client.describe()
+    # A prompt that takes seconds: no token comes before the next loss.
+    answer = asyncio.create_task(text(client, call(prompt=(1,) * (CONTEXT - 100))))
+    for _ in range(MOST_LOSSES):
+        await until(lambda held=server: held.sequences_held > 0)
+        assert not answer.done()
+        await asyncio.to_thread(server.stop)
+        server = await asyncio.to_thread(EngineServer, server.port)
+    with pytest.raises(StepFailed, match="given up: rank 0 was lost 8 times in a row"):
+        await asyncio.wait_for(answer, 10)
+    await client.close()
+    await asyncio.to_thread(server.stop)
 
 
 async def test_leaving_frees_the_sequence() -> None:

@@ -215,7 +215,8 @@ def test_a_request_that_kills_a_rank_every_time_is_given_up() -> None:
         for _ in range(3):
             cluster.step()
         cluster.kill(1)
-        cluster.step()
+        while not cluster.leader.waiting_for:
+            cluster.step()
         cluster.boot(1)
         while cluster.leader.waiting_for:
             cluster.step()
