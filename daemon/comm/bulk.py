@@ -192,6 +192,9 @@ class BulkReceiver:
         size = len(frame) - HEADER_BYTES
         if incoming.filled + size > incoming.size:
             raise CodecError("bulk message is longer than announced")
+        if size == incoming.size:
+            incoming.buffer = np.frombuffer(frame, np.uint8, offset=HEADER_BYTES)
+            return True
         if incoming.buffer is None:
             incoming.buffer = _landing(incoming.size, mlx=incoming.mlx)
         # NumPy copies without the GIL.

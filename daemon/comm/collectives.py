@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daemon.comm import codec
+from daemon.comm.rounds import SECOND_PHASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 DOUBLING_BYTES = 256 * 1024
 """Below: whole vectors, log2(ranks) steps. Above: each rank reduces its share of the elements."""
-SEGMENT_BYTES = 4 * 1024 * 1024
-"""Shares of large vectors are exchanged in pieces, so that adding overlaps with sending."""
+SHARE_BYTES = 4 * 1024 * 1024
+"""Of a segment, for each rank; smaller ones cost more messages than they gain overlap."""
+AHEAD = 2
+"""Segments on their way in each phase, so that adding overlaps with sending."""
 
 
 def barrier(step: Round, rank: int, size: int) -> None:
@@ -137,27 +140,34 @@ def _double(step: Round, rank: int, size: int, reduction: Reduction) -> Array:
 def _exchange_shares(
     step: Round, rank: int, size: int, reduction: Reduction, result: Array
 ) -> None:
-    """Each rank reduces every size-th piece of each segment and sends it to all others."""
+    """Each rank reduces every size-th piece of each segment and sends it to all others.
+
+    The two phases run side by side, ``AHEAD`` segments apart: what is under way stays bounded.
+    """
     work = reduction.work
-    per_segment = SEGMENT_BYTES * size // work.itemsize
-    segments = range(0, work.size, per_segment)
+    per_segment = SHARE_BYTES // work.itemsize * size
     edges = [
         start + np.linspace(0, min(per_segment, work.size - start), size + 1).astype(int)
-        for start in segments
+        for start in range(0, work.size, per_segment)
     ]
     others = [(rank + distance) % size for distance in range(1, size)]
-    for edge in edges:
-        for target in others:
-            step.send(target, _bytes(work[edge[target] : edge[target + 1]]))
-    for edge in edges:
-        mine = slice(edge[rank], edge[rank + 1])
-        _reduce_in_order(step, rank, size, reduction, work[mine], result[mine])
-        for target in others:
-            step.send(target, _bytes(result[mine]))
-    for edge in edges:
-        for source in others:
-            share = _array(step.receive(source), work.dtype)
-            result[edge[source] : edge[source + 1]] = share
+    count = len(edges)
+    for number in range(count + 2 * AHEAD):
+        if number < count:
+            edge = edges[number]
+            for target in others:
+                step.send(target, _bytes(work[edge[target] : edge[target + 1]]))
+        if 0 <= number - AHEAD < count:
+            edge = edges[number - AHEAD]
+            mine = slice(edge[rank], edge[rank + 1])
+            _reduce_in_order(step, rank, size, reduction, work[mine], result[mine])
+            for target in others:
+                step.send(target, _bytes(result[mine]), phase=SECOND_PHASE)
+        if number - 2 * AHEAD >= 0:
+            edge = edges[number - 2 * AHEAD]
+            for source in others:
+                share = _array(step.receive(source, phase=SECOND_PHASE), work.dtype)
+                result[edge[source] : edge[source + 1]] = share
 
 
 def _reduce_in_order(

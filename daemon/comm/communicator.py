@@ -16,7 +16,7 @@ from daemon.comm import codec, collectives, mlx_arrays
 from daemon.comm.endpoint import Endpoint
 from daemon.comm.link import MAX_TAG
 from daemon.comm.reductions import prepare
-from daemon.comm.rounds import Round, read_abort
+from daemon.comm.rounds import SECOND_PHASE, Round, read_abort
 from daemon.errors import CommError, InvalidRank
 
 if TYPE_CHECKING:
@@ -207,9 +207,10 @@ class Communicator(Endpoint):
     def _give_up(self, tag: int, error: CommError) -> None:
         while len(self._aborted) >= _KEPT_ABORTS:
             self._aborted.pop(next(iter(self._aborted)), None)
-        self._aborted.setdefault(tag, error)
-        self._mailbox.fail(lambda _tag: error, tag=tag)
-        self._mailbox.drain(tag)
+        for each in (tag, tag | SECOND_PHASE):
+            self._aborted.setdefault(each, error)
+            self._mailbox.fail(lambda _tag: error, tag=each)
+            self._mailbox.drain(each)
 
     def _check_root(self, root: int) -> None:
         if not 0 <= root < self.world_size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from daemon.errors import RecvTimeout
@@ -56,7 +56,7 @@ class Mailbox:
         self._lock = threading.Lock()
         self._messages: dict[int, deque[Message]] = {}  # by tag, in order of arrival
         self._waiters: dict[int, list[Waiter]] = {}
-        self._bytes: Counter[tuple[int, bool]] = Counter()  # by (source, is large)
+        self._bytes: dict[tuple[int, bool], int] = {}  # by (source, is large)
 
     def put(self, message: Message) -> None:
         """Hand over or keep a message."""
@@ -122,7 +122,7 @@ class Mailbox:
 
     def kept_bytes(self, source: int, *, large: bool) -> int:
         """Bytes of small or of large messages of a source that nobody has taken."""
-        return self._bytes[source, large]
+        return self._bytes.get((source, large), 0)
 
     def forget(self, source: int) -> None:
         """Drop what came from a life of a peer that is over."""
@@ -166,7 +166,8 @@ class Mailbox:
 
     def _count(self, message: Message, sign: int) -> None:
         size = len(message.payload)
-        self._bytes[message.source, size >= self._large_bytes] += sign * size
+        key = (message.source, size >= self._large_bytes)
+        self._bytes[key] = self._bytes.get(key, 0) + sign * size
 
     def _leave(self, tag: int, waiter: Waiter) -> None:
         waiters = self._waiters[tag]

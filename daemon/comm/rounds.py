@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.errors import CollectiveMismatch, CommError, PeerLost, RecvTimeout
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _HEAD = struct.Struct("<H")
 _ALIGNMENT = 16
+SECOND_PHASE = 1 << 60
+"""Added to the tag of messages that may overtake those of the first phase."""
 _ABORT = struct.Struct("<QB")
 _KINDS: tuple[type[CommError], ...] = (CollectiveMismatch, PeerLost, RecvTimeout, CommError)
 
@@ -59,7 +62,7 @@ class Round:
         self._port = port
         self._tag = tag
         self._deadline = time.monotonic() + timeout_s
-        self._transfers: list[tuple[int, Transfer]] = []
+        self._transfers: deque[tuple[int, Transfer]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -78,20 +81,22 @@ class Round:
             text = f"rank {self._port.rank}: {error}"[:1000].encode()
             self._port.abort(self._tag, _ABORT.pack(self._tag, number) + text)
 
-    def send(self, dst: int, *parts: bytes | memoryview) -> None:
+    def send(self, dst: int, *parts: bytes | memoryview, phase: int = 0) -> None:
         """Send bytes to a rank; they must not change before the round is over."""
-        transfer = self._port.push(dst, self._tag, (self._head, *parts), self._left_s())
+        transfer = self._port.push(dst, self._tag | phase, (self._head, *parts), self._left_s())
         if transfer is not None:
             self._transfers.append((dst, transfer))
+            while self._transfers[0][1].over and len(self._transfers) > 1:
+                self._transfers.popleft()
 
-    def receive(self, source: int) -> memoryview:
-        """The next bytes from a rank.
+    def receive(self, source: int, *, phase: int = 0) -> memoryview:
+        """The next bytes of a phase from a rank.
 
         Raises:
             CollectiveMismatch: it is in another operation, or in the same on other data.
             PeerLost, RecvTimeout: as for `recv`.
         """
-        payload = self._port.pull(source, self._tag, self._left_s())
+        payload = self._port.pull(source, self._tag | phase, self._left_s())
         head = self._head
         if bytes(payload[: len(head)]) != head:
             raise CollectiveMismatch(
