@@ -82,6 +82,8 @@ class LimitsPart:
     """A link interruption longer than this is the loss of the peer."""
     silence_timeout_s: float = 2.0
     """A worker or API process that is alive and says nothing for this long is replaced."""
+    absence_timeout_s: float = 20.0
+    """A rank away for this long is done without, if the others have the memory for its layers."""
     recovery_timeout_s: float = 60.0
     """How long requests wait for a lost rank; then they get 503 with the reason."""
     step_timeout_s: float = 60.0

@@ -103,7 +103,7 @@ class Worker:
         )
         world_size = self._settings.world_size
         if self._spec.rank != 0:
-            return Follower(hello, world_size, shard, self._wire, self._reporter, self._meter)
+            return Follower(hello, shard, self._wire, self._reporter, self._meter)
         leader = self._make_leader(hello, card, shard)
         served = ServedModel(
             self._settings.cluster.model,
@@ -120,8 +120,9 @@ class Worker:
         from daemon.execution.placement import place  # noqa: PLC0415
 
         def plan(hellos: Mapping[int, Hello]) -> Plan:
-            memory_limits = [hellos[r].memory_limit_bytes for r in sorted(hellos)]
-            return Plan(card.fingerprint, place(card, memory_limits))
+            placed = iter(place(card, [hellos[r].memory_limit_bytes for r in sorted(hellos)]))
+            ranges = tuple(next(placed) if r in hellos else (0, 0) for r in range(world_size))
+            return Plan(card.fingerprint, ranges)
 
         world_size, engine = self._settings.world_size, self._settings.engine
         scheduler = Scheduler(

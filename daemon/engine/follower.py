@@ -6,6 +6,7 @@ import logging
 import time
 
 from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Report, Shard, Wire
+from daemon.engine.route import next_rank
 from daemon.engine.stage_runner import StageRunner
 from daemon.errors import CommError, ModelError
 from daemon.messages import Assign, Hello, LinkState, Ready, StepFrame, StepResult
@@ -17,11 +18,11 @@ class Follower:
     """Joins when it sees rank 0, loads what the plan gives it, then runs steps of that epoch."""
 
     def __init__(
-        self, hello: Hello, world_size: int, shard: Shard, wire: Wire, report: Report, meter: Meter
+        self, hello: Hello, shard: Shard, wire: Wire, report: Report, meter: Meter
     ) -> None:
         self._hello = hello
         self._rank = hello.rank
-        self._next = None if hello.rank == world_size - 1 else hello.rank + 1
+        self._next: int | None = None
         self._shard = shard
         self._runner = StageRunner(hello.rank, shard, meter)
         self._wire = wire
@@ -84,6 +85,7 @@ class Follower:
         except ModelError as error:
             self._send(0, Ready(assign.epoch, self._rank, str(error)))
             raise
+        self._next = next_rank(assign.plan, self._rank)
         self.epoch = assign.epoch
         self._idle_since = time.monotonic()
         self._report.state("READY")

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from daemon.engine.absence import Absence
 from daemon.engine.interfaces import (
     Cancel,
     Event,
@@ -20,6 +21,7 @@ from daemon.engine.interfaces import (
     Wire,
 )
 from daemon.engine.outage import Outage
+from daemon.engine.route import next_rank
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
 from daemon.engine.suspects import MOST_LOSSES, Suspects
@@ -65,7 +67,9 @@ class Leader:
         self._report = report
         self._meter = meter
         self._limits = limits
-        self._alone = membership.world_size == 1
+        self._next: int | None = None
+        self._absence = Absence(limits.absence_timeout_s)
+        self._hopeless = ""
         self._pending = _Pending()
         self._requests: dict[tuple[Listener, str], Sequence] = {}
         self._was_ready = False
@@ -124,6 +128,7 @@ class Leader:
         """Give up what does not come back: the requests concerned fail, the others go on."""
         now = time.monotonic()
         self._tick_recovery(now)
+        self._tick_absence(now)
         timeout_s = self._limits.step_timeout_s
         overdue = [n for n, since in self._pending.since.items() if now - since > timeout_s]
         if not overdue:
@@ -143,6 +148,21 @@ class Leader:
         self._stopped_at = self._stopped_at or now
         if now - self._stopped_at > self._limits.recovery_timeout_s:
             self._tell(self._scheduler.fail_all(NotReady(self.waiting_for)))
+
+    def _tick_absence(self, now: float) -> None:
+        """Let the others carry the layers of ranks that stay away, if they can."""
+        # Who has never been there is being started, and may take its time.
+        late = self._absence.overdue(self._membership.missing, now) if self._was_ready else ()
+        if not late:
+            return
+        names = ", ".join(str(rank) for rank in late)
+        self._report.event("rank_away", f"rank {names}: away too long, the others take its layers")
+        try:
+            self._begin(self._membership.do_without(late))
+        except ModelError as error:
+            self._hopeless = f"rank {names} is away, and the others can't take its layers: {error}"
+            self._wait(self._hopeless)
+            self._tell(self._scheduler.fail_all(NotReady(self._hopeless)))
 
     # ---- ranks
 
@@ -181,8 +201,10 @@ class Leader:
                 self._wait(self._membership.waiting_for)
             return
         self._forget_steps()
-        for rank in range(1, self._membership.world_size):
-            self._send(rank, order)
+        self._next = next_rank(order.plan, 0)
+        for rank in self._membership.present:
+            if rank != 0:
+                self._send(rank, order)
         self._shard.assign(*order.plan.ranges[0])
         self._became_ready(self._membership.ready(Ready(order.epoch, 0)))
 
@@ -191,7 +213,7 @@ class Leader:
             self._wait(self._membership.waiting_for)
             return
         self._was_ready = True
-        self.waiting_for = ""
+        self.waiting_for = self._hopeless = ""
         self._report.state("READY")
         text = f"epoch {self._membership.epoch} runs"
         if self._outage is not None:
@@ -236,12 +258,12 @@ class Leader:
     def _dispatch(self, step: Step) -> None:
         self._pending.since[step.number] = time.monotonic()
         answer, error = self._runner.run(step, None)
-        if self._alone:
+        if self._next is None:
             tokens = () if error or answer is None else tuple(answer)
             self._finish(StepResult(step.epoch, step.number, tokens, error))
             return
         began = time.monotonic()
-        self._send(1, StepFrame(step, answer, error))
+        self._send(self._next, StepFrame(step, answer, error))
         self._meter.send_s += time.monotonic() - began
 
     def _finish(self, result: StepResult) -> None:
@@ -266,6 +288,8 @@ class Leader:
         try:
             if not self._was_ready and not sequence.resumed:
                 raise NotReady(f"the cluster is not ready: {self.waiting_for}")
+            if self._hopeless:
+                raise NotReady(self._hopeless)
             self._scheduler.submit(sequence)
         except EngineError as error:
             sequence.listener([Update(sequence.request_id, error=error)])

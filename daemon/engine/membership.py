@@ -1,8 +1,8 @@
 """Who is in, and when an epoch can begin. Pure: events in, decisions out; runs on rank 0.
 
 An epoch is a time in which all ranks hold their layers and agree on every sequence. It ends with
-the loss of a rank or of a link between two; the next one begins when everybody is back. Ranks
-keep loaded weights from one epoch to the next.
+the loss of a rank or of a link between two; the next one begins when everybody is back, or when
+those who stay away are done without. Ranks keep loaded weights from one epoch to the next.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from daemon.errors import ModelError
 from daemon.messages import Assign, Hello, LinkState, Plan, Ready
 
 Planner = Callable[[Mapping[int, Hello]], Plan]
-"""Makes the plan from every rank's greeting. Raises PlacementError."""
+"""Makes the plan from the greetings of all that are there. Raises PlacementError."""
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Membership:
         self._ready: set[int] = set()
         self._broken: set[frozenset[int]] = set()
         self._assigned = False
+        self._absent: set[int] = set()
 
     def hello(self, hello: Hello) -> Assign | None:
         """A rank asks to take part; the order to send to everyone, once all have.
@@ -45,8 +46,11 @@ class Membership:
                 f"rank {hello.rank} has another version of the model (fingerprint "
                 f"{hello.fingerprint}, rank 0 has {own.fingerprint}): give both the same files"
             )
-        if hello.rank in self._hellos:
-            self._end_epoch()  # it asks again: it has lost us, though we have not noticed
+        if hello.rank in self._hellos or hello.rank in self._absent:
+            # It asks again: it has lost us, though we have not noticed. Or it is back at last, and
+            # takes its layers from those who carried them.
+            self._end_epoch()
+        self._absent.discard(hello.rank)
         self._hellos[hello.rank] = hello
         self._broken = {link for link in self._broken if hello.rank not in link}
         return self._begin()
@@ -54,14 +58,39 @@ class Membership:
     def lost(self, rank: int) -> bool:
         """A rank is gone; whether an epoch that was under way has ended by that."""
         self._hellos.pop(rank, None)
-        return self._end_epoch()
+        return rank not in self._absent and self._end_epoch()
+
+    def do_without(self, ranks: tuple[int, ...]) -> Assign | None:
+        """Let the others carry the layers of ranks that stay away; the order to send to them.
+
+        Raises:
+            PlacementError: they have not the memory; all goes on waiting.
+        """
+        before = set(self._absent)
+        self._absent.update(ranks)
+        try:
+            return self._begin()
+        except ModelError:
+            self._absent = before
+            raise
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """The ranks that take part."""
+        return tuple(sorted(self._hellos))
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The ranks that are waited for."""
+        everybody = range(self.world_size)
+        return tuple(r for r in everybody if r not in self._hellos and r not in self._absent)
 
     def link(self, state: LinkState) -> tuple[bool, Assign | None]:
         """A link between two other ranks changed: (epoch ended, order to send to everyone)."""
         link = frozenset((state.rank, state.peer))
         if not state.up:
             self._broken.add(link)
-            return self._end_epoch(), None
+            return link <= set(self._hellos) and self._end_epoch(), None
         self._broken.discard(link)
         return False, self._begin()
 
@@ -70,7 +99,7 @@ class Membership:
         if ready.epoch != self.epoch or not self._assigned:
             return False
         self._ready.add(ready.rank)
-        self.running = len(self._ready) == self.world_size
+        self.running = self._ready == set(self._hellos)
         return self.running
 
     def restart_epoch(self) -> Assign | None:
@@ -83,23 +112,28 @@ class Membership:
         """Why no epoch runs, in words; empty when one does."""
         if self.running:
             return ""
-        missing = [r for r in range(self.world_size) if r not in self._hellos]
-        if missing:
-            return f"waiting for {_ranks(missing)} to join"
-        if self._broken:
-            a, b = sorted(next(iter(self._broken)))
+        if self.missing:
+            return f"waiting for {_ranks(self.missing)} to join"
+        broken = self._broken_link()
+        if broken:
+            a, b = broken
             return f"waiting for the link between rank {a} and rank {b}"
-        loading = [r for r in range(self.world_size) if r not in self._ready]
+        loading = tuple(r for r in self.present if r not in self._ready)
         return f"waiting for {_ranks(loading)} to load"
 
     def _begin(self) -> Assign | None:
-        if self._assigned or self._broken or len(self._hellos) < self.world_size:
+        if self._assigned or self.missing or self._broken_link():
             return None
         plan = self.planner(self._hellos)
         self.epoch = max([self.epoch, *(h.epoch for h in self._hellos.values())]) + 1
         self._ready.clear()
         self._assigned = True
         return Assign(self.epoch, plan, plan.digest)
+
+    def _broken_link(self) -> tuple[int, ...]:
+        """Two ranks that take part and don't reach each other; empty if there are none."""
+        there = set(self._hellos)
+        return next((tuple(sorted(link)) for link in self._broken if link <= there), ())
 
     def _end_epoch(self) -> bool:
         ended = self._assigned
@@ -108,5 +142,5 @@ class Membership:
         return ended
 
 
-def _ranks(ranks: list[int]) -> str:
+def _ranks(ranks: tuple[int, ...]) -> str:
     return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"

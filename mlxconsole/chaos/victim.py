@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from daemon.client.control import ControlClient
 from daemon.errors import ClusterError, StartFailed
-from daemon.settings import ApiPart, ClusterPart, RankPart, Settings, check
+from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings, check
 from mlxconsole.chaos.proxy import Proxy
 from mlxconsole.local import daemons, process_mark
 from mlxconsole.local.state_dir import StateDir
@@ -35,14 +35,31 @@ _UNUSED_PORTS = (10_000, 32_000)  # below what kernels give to outgoing connecti
 class Victim:
     """``ranks`` ranks of ``model`` on loopback and free ports, below a folder of its own."""
 
-    def __init__(self, folder: Path, ranks: int, model: str, *, links: bool) -> None:
-        """``links``: let the links go through proxies, so that they can be broken."""
+    def __init__(
+        self,
+        folder: Path,
+        ranks: int,
+        model: str,
+        *,
+        links: bool,
+        limits: LimitsPart | None = None,
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            folder: for state and logs.
+            ranks: how many.
+            model: as in `[cluster]`.
+            links: let the links go through proxies, so that they can be broken.
+            limits: other ones than the defaults.
+        """
         api_port, *ports = _free_ports(1 + 2 * ranks)
         parts = tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks))
         self.settings = check(
             Settings(
                 cluster=ClusterPart(name=f"chaos-{os.getpid()}", model=model),
                 api=ApiPart(port=api_port),
+                limits=limits or LimitsPart(),
                 ranks=parts,
             )
         )

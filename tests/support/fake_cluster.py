@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daemon.engine.follower import Follower
 from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Submit
@@ -17,8 +17,12 @@ from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
 from daemon.engine.scheduler import Scheduler, SchedulerLimits
 from daemon.engine.sequences import Sequence, Update
+from daemon.errors import PlacementError
 from daemon.messages import Hello, Plan, SamplingParams, Step, TokenOut
 from daemon.settings import LimitsPart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VOCABULARY = 1000
 
@@ -28,6 +32,7 @@ class AddingShard:
 
     def __init__(self, rank: int, world_size: int) -> None:
         self.last = rank == world_size - 1
+        self._world_size = world_size
         self.held: dict[int, list[int]] = {}
         self.loads: list[tuple[int, int]] = []
         self.fail_on: set[int] = set()
@@ -37,6 +42,7 @@ class AddingShard:
         if not self.loads or self.loads[-1] != (lo, hi):
             self.loads.append((lo, hi))
         self.held = {}
+        self.last = hi == self._world_size
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Keep the tokens; pass on how many were seen so far, which every rank must agree on."""
@@ -101,6 +107,8 @@ class FakeCluster:
         self._chunk = chunk
         self._max_queue = max_queue
         self._boots = 0
+        self.fewest = 1
+        """Fewer ranks than these have not the memory."""
         self.updates: queue.SimpleQueue[Update] = queue.SimpleQueue()
         self.texts: dict[str, list[int]] = {}
         self.ends: dict[str, str | Exception] = {}
@@ -123,19 +131,27 @@ class FakeCluster:
         hello = Hello(rank, f"boot-{self._boots}", "fingerprint", 1 << 30)
         wire = _Wire(self, rank)
         if rank == 0:
-            ranges = tuple((r, r + 1) for r in range(self.world_size))
-            membership = Membership(self.world_size, lambda hellos: Plan("fingerprint", ranges))
+            membership = Membership(self.world_size, self._plan)
             limits = SchedulerLimits(self.world_size, 8, self._max_queue, self._chunk)
             scheduler = Scheduler(limits)
             node = Leader(hello, membership, scheduler, shard, wire, notes, Meter(), LimitsPart())
         else:
-            node = Follower(hello, self.world_size, shard, wire, notes, Meter())
+            node = Follower(hello, shard, wire, notes, Meter())
         self.ranks[rank] = FakeRank(node, inbox, shard, notes)
         node.start()
         for other in self.ranks:
             if other != rank:
                 self.ranks[other].inbox.append(PeerChange(rank, up=True))
                 inbox.append(PeerChange(other, up=True))
+
+    def _plan(self, hellos: Mapping[int, Hello]) -> Plan:
+        """As many layers as ranks; who is away leaves its layer to the rank before."""
+        if len(hellos) < self.fewest:
+            raise PlacementError("4 GB are missing")
+        after = [*sorted(hellos)[1:], self.world_size]
+        placed = dict(zip(sorted(hellos), after, strict=True))
+        ranges = ((r, placed[r]) if r in placed else (0, 0) for r in range(self.world_size))
+        return Plan("fingerprint", tuple(ranges))
 
     def kill(self, rank: int) -> None:
         """Lose a rank's worker with everything that it held and that was on its way to it."""
