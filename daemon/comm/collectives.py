@@ -1,7 +1,7 @@
 """Collective operations over rounds of messages. Algorithms only: no links, no threads.
 
 Reductions add in an order that depends on ranks alone, so every rank gets the same bits whatever
-the timing. Crossovers were measured: docs/benchmarks/communication.md.
+the timing. What is known of sizes and crossovers: docs/benchmarks/communication.md.
 """
 
 from __future__ import annotations
