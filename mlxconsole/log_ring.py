@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from protos.control_pb2 import LogLine
+    from protos.control_pb2 import Event, LogLine
 
 CAPACITY = 20_000
+CONSOLE = -1
+"""The rank of lines that this console wrote itself."""
+BAD_EVENTS = frozenset({"exit", "failed", "failing", "stuck"})
+"""Kinds of events that tell of something broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class LogRing:
     """The last lines, oldest dropped first; a line keeps its number for ever."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
         self._entries: deque[LogEntry] = deque(maxlen=capacity)
         self.end = 0
         """One past the number of the newest line."""
@@ -61,10 +66,20 @@ def entry(rank: int, line: LogLine) -> LogEntry:
     return LogEntry(rank, line.time_s, line.level or "INFO", line.source, one_line(line))
 
 
-def one_line(line: LogLine) -> str:
-    """Event and fields without control characters, which would act on the terminal."""
-    text = " ".join([line.event, *_fields(line.fields_json)])
+def event_entry(rank: int, event: Event) -> LogEntry:
+    """A received event as a line; one that tells of something broken stands out."""
+    level = "WARNING" if event.kind in BAD_EVENTS else "INFO"
+    return LogEntry(rank, event.time_s, level, event.kind, printable(event.text))
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which would act on the terminal."""
     return "".join(c if c.isprintable() else " " for c in text).rstrip()
+
+
+def one_line(line: LogLine) -> str:
+    """Event and fields without control characters."""
+    return printable(" ".join([line.event, *_fields(line.fields_json)]))
 
 
 def _fields(fields_json: str) -> list[str]:

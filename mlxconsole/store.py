@@ -7,11 +7,10 @@ both in the app's event loop.
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mlxconsole.log_ring import LogEntry, LogRing, entry
+from mlxconsole.log_ring import CONSOLE, LogEntry, LogRing, entry, event_entry
 from mlxconsole.rates import Rate
 from mlxconsole.snapshot import state_name
 from mlxconsole.source.base import ContactLost, FrameArrived
@@ -55,16 +54,6 @@ class RankView:
         return state_name(self.status) if self.status else "UNKNOWN"
 
 
-@dataclass(frozen=True, slots=True)
-class EventEntry:
-    """Something that happened to a rank."""
-
-    rank: int
-    time_s: float
-    kind: str
-    text: str
-
-
 class Store:
     """The picture of one cluster that all views share."""
 
@@ -74,7 +63,8 @@ class Store:
         """Monotonic seconds, in which updates are dated; pictures freeze it."""
         self.ranks = {member.rank: RankView(member) for member in cluster.members}
         self.log = LogRing()
-        self.events: deque[EventEntry] = deque(maxlen=EVENTS)
+        self.events = LogRing(EVENTS)
+        """What happened to ranks, and what the operator did, as lines whose source is the kind."""
         self.log_lines_lost = 0
         """Lines that supervisors dropped because this console read too slowly."""
 
@@ -107,8 +97,10 @@ class Store:
         return max((v.status.sequences for v in self.ranks.values() if v.status), default=0)
 
     def note(self, text: str, level: str) -> None:
-        """Record what the operator did here, and how it went, in the log."""
-        self.log.extend([LogEntry(-1, time.time(), level, "console", text)])
+        """Record what the operator did here, and how it went, in the log and the events."""
+        done = [LogEntry(CONSOLE, time.time(), level, "console", text)]
+        self.log.extend(done)
+        self.events.extend(done)
 
     def _take_frame(self, view: RankView, frame: WatchFrame, at_s: float) -> None:
         view.contact, view.reason, view.seen_at_s = "live", "", at_s
@@ -119,9 +111,7 @@ class Store:
         for event in frame.events:
             if event.sequence >= view.next_event:
                 view.next_event = event.sequence + 1
-                self.events.append(
-                    EventEntry(view.member.rank, event.time_s, event.kind, event.text)
-                )
+                self.events.extend([event_entry(view.member.rank, event)])
 
     def _take_status(self, view: RankView, status: RankStatus, at_s: float) -> None:
         old = view.status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 
@@ -16,6 +16,10 @@ from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.terminal import terminal_gone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.command import Provider
+
     from mlxconsole.source.base import Source
 
 PAINT_INTERVAL_S = 0.25
@@ -27,7 +31,9 @@ class ConsoleApp(App[None]):
 
     TITLE = "mlxconsole"
     CSS_PATH = "main_screen.tcss"  # Textual loads no CSS of a default screen
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = (
+        set()
+    )  # the screen brings its own
 
     def __init__(self, source: Source, store: Store | None = None) -> None:
         super().__init__()

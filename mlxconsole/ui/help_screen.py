@@ -9,6 +9,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from mlxconsole.ui.commands import shown_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def key_lines(bindings: Iterable[BindingType]) -> list[str]:
     """One line per binding that has an id: its keys, what it does."""
     return [
-        f"{binding.key.replace(',', ' ').replace('question_mark', '?'):<12} {binding.description}"
+        f"{shown_key(binding.key):<16} {binding.description}"
         for binding in bindings
         if isinstance(binding, Binding) and binding.id
     ]

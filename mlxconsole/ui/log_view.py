@@ -1,11 +1,12 @@
-"""The merged log: a window on the store's ring that follows its end until the reader scrolls.
+"""A merged log: a window on a ring that follows its end until the reader scrolls.
 
 Painted through `render_line` with a cache (RichLog re-renders far more). Runs in the app's loop.
 """
 
 from __future__ import annotations
 
-import time
+from bisect import bisect_left
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -16,17 +17,20 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection
+from mlxconsole.ui.log_line import TIMES, LineForm, painted, rows
+from mlxconsole.ui.log_title import title
+
 if TYPE_CHECKING:
     from rich.style import Style
 
-    from mlxconsole.log_ring import LogEntry
+    from mlxconsole.log_ring import LogEntry, LogRing
+    from mlxconsole.log_selection import Key
     from mlxconsole.store import Store
-
-LEVEL_TONES = {"DEBUG": "dim", "WARNING": "busy", "ERROR": "bad", "CRITICAL": "bad"}
 
 
 class LogView(ScrollView, can_focus=True):
-    """Lines of every rank in the order of their arrival."""
+    """The lines of a ring that the reader's query admits, in the order of their time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "read(1)", "Down", id="log.down", show=False),
@@ -37,49 +41,67 @@ class LogView(ScrollView, can_focus=True):
         Binding("G,end", "follow(True)", "Newest line", id="log.last", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"log-view--{part}" for part in ("text", "busy", "bad", "dim")
+        f"log-view--{part}" for part in ("text", "busy", "bad", "dim", "found", "here")
     }
 
     following: reactive[bool] = reactive(True, init=False)
     """Whether new lines pull the window along."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(id="log")
+    def __init__(self, name: str, ring: LogRing, store: Store) -> None:
+        super().__init__(id=name)
         self._store = store
-        self._start = 0
-        """Number of the line that stands at scroll position 0."""
-        self._seen = 0
-        """One past the newest line when the reader stopped following."""
+        self.selection = LogSelection(ring)
+        self.wrap = False
+        self.time = TIMES[0]
+        self.seen = 0
+        """Lines that had come when the reader stopped following."""
+        self._rows: list[tuple[int, int]] = []
+        """With wrap: line and part of every row. Without, a row is a line."""
+        self._taken = -1
+        self._here: Key | None = None
         self._moving = False
         """We scroll, not the reader."""
-        self._cache: LRUCache[tuple[int, int], Strip] = LRUCache(1024)
+        self._cache: LRUCache[tuple[LogEntry, int, bool], Strip] = LRUCache(1024)
+
+    @property
+    def wanted(self) -> LogQuery:
+        """What is shown."""
+        return self.selection.query
+
+    def choose(self, query: LogQuery, until: int | None = None) -> None:
+        """Show something else, keeping the place in time; a reader at the end stays there."""
+        keys, top = self.selection.keys, self._line_at(self.scroll_offset.y)
+        place = keys[top] if top < len(keys) else None
+        self.selection.choose(query, until)
+        self.seen = self.selection.taken
+        self._repaint(self.selection.index(place) if place else 0)
 
     def paint(self) -> None:
-        """Take new lines in; keep the reader's place when old lines have been dropped."""
-        ring = self._store.log
-        if (count := ring.end - ring.start) and (
-            self.virtual_size.height != count or self._start != ring.start
-        ):
-            dropped, self._start = ring.start - self._start, ring.start
-            self.virtual_size = Size(self.size.width, count)
-            if dropped and not self.following:
-                self._move_to(max(0, self.scroll_offset.y - dropped))
+        """Take new lines in; keep the reader's place whatever came before or was dropped."""
+        before = top = self._line_at(self.scroll_offset.y)
+        top = self.selection.take(top)
+        if self._taken != self.selection.taken:
+            self._lay_out()
+            if top != before and not self.following:
+                self._move_to(self._row_of(top))
             self.refresh()
         if self.following:
-            self._seen = ring.end
+            self.seen = self.selection.taken
             self._move_to(self.max_scroll_y)
-        self._retitle()
+        self.border_title = title(self, self._store)
 
     def render_line(self, y: int) -> Strip:
-        """Line ``y`` of the window."""
-        width, number = self.size.width, self._start + self.scroll_offset.y + y
-        strip = self._cache.get((number, width))
-        if strip is not None:
-            return strip
-        entry = self._store.log.get(number)
-        if entry is None:
-            return Strip([Segment(" " * width, self._style("text"))])
-        strip = self._cache[(number, width)] = self._painted(entry, width)
+        """Row ``y`` of the window."""
+        form, row = self._form(), self.scroll_offset.y + y
+        line, part = self._rows[row] if self.wrap and row < len(self._rows) else (row, 0)
+        if row >= self.virtual_size.height or line >= len(self.selection.lines):
+            return Strip([Segment(" " * form.width, self._style("text"))])
+        entry, here = self.selection.lines[line], self.selection.keys[line] == self._here
+        strip = self._cache.get((entry, part, here))
+        if strip is None:
+            strip = Strip(painted(entry, part, form, here=here))
+            strip = strip.adjust_cell_length(form.width, self._style("text"))
+            self._cache[(entry, part, here)] = strip
         return strip
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -92,7 +114,7 @@ class LogView(ScrollView, can_focus=True):
         """Jump to the end when following starts."""
         if following and self.is_mounted:
             self.paint()
-        self._retitle()
+        self.border_title = title(self, self._store)
 
     def action_follow(self, following: bool | None = None) -> None:
         """Follow the end, or stop; without an argument the other of the two."""
@@ -108,39 +130,85 @@ class LogView(ScrollView, can_focus=True):
         """Go a window down or up, keeping one line in sight."""
         self.action_read(pages * max(self.size.height - 1, 1))
 
+    def action_match(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) line that the pattern is in."""
+        first = self._line_at(self.scroll_offset.y)
+        if self._here is not None:
+            first = self.selection.index(self._here) + step
+        elif step < 0:
+            first = self._line_at(self.scroll_offset.y + self.size.height) - 1
+        found = self.selection.find(first, step) if self.selection.lines else None
+        if found is None:
+            self.notify("No line has it" if self.wanted.pattern else "No pattern: / sets one")
+            return
+        self._here = self.selection.keys[found]
+        self.following = False
+        row = self._row_of(found)
+        if not self.scroll_offset.y <= row < self.scroll_offset.y + self.size.height:
+            self._move_to(max(0, row - self.size.height // 2))
+        self.refresh()
+
+    def action_hide(self) -> None:
+        """Leave out, or dim, the lines that the pattern is not in."""
+        self.choose(replace(self.wanted, hide=not self.wanted.hide), self.selection.until)
+
+    def action_level(self) -> None:
+        """The next least level."""
+        level = LEVELS[(LEVELS.index(self.wanted.level) + 1) % len(LEVELS)]
+        self.choose(replace(self.wanted, level=level), self.selection.until)
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or cut them."""
+        top = self._line_at(self.scroll_offset.y)
+        self.wrap = not self.wrap
+        self._repaint(top)
+
+    def action_time(self) -> None:
+        """The next form of the time: clock, with milliseconds, none."""
+        top = self._line_at(self.scroll_offset.y)
+        self.time = TIMES[(TIMES.index(self.time) + 1) % len(TIMES)]
+        self._repaint(top)
+
     def notify_style_update(self) -> None:
         """Forget painted lines after a change of theme."""
         super().notify_style_update()
         self._cache.clear()
 
     def on_resize(self) -> None:
-        """Stay at the end, if we were there."""
+        """Lay the lines out for the new width; stay at the end, if we were there."""
+        self._repaint(self._line_at(self.scroll_offset.y))
+
+    def _repaint(self, top: int) -> None:
+        self._cache.clear()
+        self._lay_out()
+        if not self.following:
+            self._move_to(self._row_of(top))
+        self.refresh()
         self.paint()
+
+    def _lay_out(self) -> None:
+        lines, form = self.selection.lines, self._form()
+        self._taken = self.selection.taken
+        if self.wrap:
+            parts = ((line, rows(entry, form)) for line, entry in enumerate(lines))
+            self._rows = [(line, part) for line, count in parts for part in range(count)]
+        self.virtual_size = Size(form.width, len(self._rows) if self.wrap else len(lines))
+
+    def _line_at(self, row: int) -> int:
+        if not self.wrap or not self._rows:
+            return row
+        return self._rows[min(row, len(self._rows) - 1)][0]
+
+    def _row_of(self, line: int) -> int:
+        return bisect_left(self._rows, (line, 0)) if self.wrap else line
 
     def _move_to(self, line: float) -> None:
         self._moving = True
         self.scroll_to(y=line, animate=False, force=True)
         self._moving = False
 
-    def _retitle(self) -> None:
-        fresh = self._store.log.end - self._seen
-        mode = "FOLLOW" if self.following else f"+{fresh} new, f follows" if fresh else "f follows"
-        lost = self._store.log_lines_lost
-        self.border_title = f"log | all ranks | {mode}" + (f" | {lost} lost" if lost else "")
+    def _form(self) -> LineForm:
+        return LineForm(self.size.width, self.time, self.wrap, self.wanted, self._style)
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"log-view--{part}")
-
-    def _painted(self, entry: LogEntry, width: int) -> Strip:
-        clock = time.strftime("%H:%M:%S", time.localtime(entry.time_s))
-        who = "console" if entry.rank < 0 else f"{entry.rank} {entry.source or '-'}"
-        text = self._style("text")
-        segments = [
-            Segment(f"{clock} ", self._style("dim")),
-            Segment(f"{who:<16.16} ", text),
-            Segment(f"{entry.level:<7.7} ", self._style(LEVEL_TONES.get(entry.level, "text"))),
-            Segment(entry.text, text),
-        ]
-        if width < 60:
-            segments = [Segment(f"{max(entry.rank, 0)} ", text), segments[-1]]
-        return Strip(segments).adjust_cell_length(width, text)

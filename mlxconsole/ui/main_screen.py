@@ -1,22 +1,29 @@
-"""The main screen: header, rank table, merged log; and what its keys do.
+"""The main screen: header, pages, prompt; and what its keys do.
 
 Reads the store, asks the source for actions. Runs in the app's event loop.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from daemon.errors import ClusterError
+from mlxconsole.log_selection import compiled
+from mlxconsole.ui.commands import Command, Palette, commands, named
 from mlxconsole.ui.header import Header
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.log_view import LogView
+from mlxconsole.ui.prompt import Prompt
 from mlxconsole.ui.rank_table import RankTable
+from mlxconsole.ui.restart import Restart
 from mlxconsole.ui.restart_dialog import RestartDialog
+from mlxconsole.ui.tabs import PAGES, Tabs
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -26,78 +33,157 @@ if TYPE_CHECKING:
 
 
 class MainScreen(Screen[None]):
-    """Everything on one page."""
+    """All pages on one cluster; they share the cursor, the filter and the place."""
 
     AUTO_FOCUS = "#ranks"
+    COMMANDS: ClassVar = {Palette}
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?", id="help.open"),
-        Binding("f", "follow", "Follow log", id="log.follow"),
-        Binding("tab", "app.focus_next", "Other pane", id="pane.next"),
+        Binding("colon", "command", "Command", key_display=":", id="command.open"),
+        Binding("ctrl+p", "app.command_palette", "Palette", id="palette.open", show=False),
+        *(
+            Binding(str(n), f"page('{page}')", page.title(), id=f"page.{page}", show=False)
+            for n, page in enumerate(PAGES, 1)
+        ),
+        Binding("slash", "filter", "Filter", key_display="/", id="filter.open"),
+        Binding("n", "on_log('match(1)')", "Next match", id="filter.next", show=False),
+        Binding("N", "on_log('match(-1)')", "Previous match", id="filter.previous", show=False),
+        Binding("h", "on_log('hide')", "Hide or dim others", id="filter.hide", show=False),
+        Binding("L", "on_log('level')", "Least level", id="log.level", show=False),
+        Binding("l", "only_rank", "This rank's lines only", id="log.rank", show=False),
+        Binding("w", "on_log('wrap')", "Wrap lines", id="log.wrap", show=False),
+        Binding("t", "on_log('time')", "Form of the time", id="log.time", show=False),
+        Binding("f", "on_log('follow')", "Follow log", id="log.follow"),
+        Binding("tab", "app.focus_next", "Other pane", id="pane.next", show=False),
+        Binding("escape", "back", "Drop filter, then page", id="filter.clear", show=False),
         Binding("R", "restart", "Restart rank", id="rank.restart"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
     ]
 
+    page: reactive[str] = reactive(PAGES[0], init=False)
+    """Which page is shown."""
+
     def __init__(self, store: Store, source: Source) -> None:
-        super().__init__()
+        super().__init__(classes=f"page-{PAGES[0]}")
         self._store = store
-        self._source = source
         self._header = Header(store)
+        self._tabs = Tabs()
         self._table = RankTable(store)
-        self._log = LogView(store)
+        self._log = LogView("log", store.log, store)
+        self._events = LogView("events", store.events, store)
+        self._prompt = Prompt()
+        self._restart = Restart(self, store, source)
+
+    @property
+    def shown_log(self) -> LogView:
+        """The log that keys are about."""
+        return self._events if self.page == "events" else self._log
 
     def compose(self) -> ComposeResult:
-        """Header, ranks, log, keys."""
+        """Header, pages, prompt, keys; the style sheet shows what belongs to the page."""
         yield self._header
+        yield self._tabs
         yield self._table
         yield self._log
+        yield self._events
+        yield self._prompt
         yield Footer(show_command_palette=False, compact=True)
 
     def paint(self) -> None:
         """Show the store's present picture."""
         # On the way out the timer may tick once more when widgets have gone already.
-        for part in (self._header, self._table, self._log):
-            if part.is_attached and part.is_mounted:
+        for part in (self._header, self._table, self._log, self._events):
+            if part.is_attached and part.is_mounted and part.display:
                 part.paint()
+
+    def commands(self) -> list[Command]:
+        """All that can be done here now."""
+        return [
+            *commands(self, MainScreen.BINDINGS),
+            *commands(self._table, RankTable.BINDINGS),
+            *commands(self.shown_log, LogView.BINDINGS),
+        ]
+
+    def watch_page(self, old: str, new: str) -> None:
+        """Show the page's parts and put the focus on its first."""
+        self.set_class(False, f"page-{old}")
+        self.set_class(True, f"page-{new}")
+        self._tabs.page = new
+        first = {"logs": self._log, "events": self._events}.get(new, self._table)
+        first.focus()
+        self.call_after_refresh(self.paint)
+
+    def action_page(self, page: str) -> None:
+        """Go to a page."""
+        self.page = page
 
     def action_help(self) -> None:
         """List all keys."""
-        self.app.push_screen(
-            HelpScreen(
-                {
-                    "Everywhere": MainScreen.BINDINGS,
-                    "Ranks": RankTable.BINDINGS,
-                    "Log": LogView.BINDINGS,
-                    "Restart dialog": RestartDialog.BINDINGS,
-                }
-            )
-        )
+        sections = {
+            "Everywhere": MainScreen.BINDINGS,
+            "Ranks": RankTable.BINDINGS,
+            "Log and events": LogView.BINDINGS,
+            "Filter and command line": Prompt.BINDINGS,
+            "Restart dialog": RestartDialog.BINDINGS,
+        }
+        self.app.push_screen(HelpScreen(sections))
 
-    def action_follow(self) -> None:
-        """Follow the end of the log, or stop."""
-        self._log.action_follow()
+    async def action_on_log(self, action: str) -> None:
+        """Do something with the log that is shown."""
+        await self.app.run_action(action, self.shown_log)
+
+    def action_filter(self) -> None:
+        """Ask for a pattern; what it finds shows while it is typed."""
+        log, before = self.shown_log, self.shown_log.wanted
+
+        def show(text: str) -> None:
+            try:
+                pattern = compiled(text)
+            except re.error:
+                return
+            log.choose(replace(log.wanted, pattern=pattern), log.selection.until)
+
+        def take(text: str) -> None:
+            try:
+                compiled(text)
+            except re.error as error:
+                log.choose(before, log.selection.until)
+                self.notify(f"{text}: {error}", title="No pattern", severity="error", markup=False)
+
+        value = before.pattern.pattern if before.pattern else ""
+        self._prompt.ask("/ regular expression; n N go to matches, h hides", value, take, show)
+
+    def action_command(self) -> None:
+        """Ask for a command's name and run it."""
+        known = self.commands()
+
+        def take(text: str) -> None:
+            found = named(text.strip(), known) if text.strip() else None
+            if isinstance(found, Command):
+                self.run_worker(found.run())
+            elif found:
+                self.notify(found, severity="error", markup=False)
+
+        names = sorted(command.name for command in known)
+        self._prompt.ask(": command; right arrow completes", "", take, suggestions=names)
+
+    def action_only_rank(self) -> None:
+        """Show the lines of the selected rank only, or those of all again."""
+        log, view = self.shown_log, self._table.selected
+        rank = None if log.wanted.rank is not None or view is None else view.member.rank
+        log.choose(replace(log.wanted, rank=rank), log.selection.until)
+
+    def action_back(self) -> None:
+        """Take back one thing: the pattern, then the rank, then the page."""
+        log = self.shown_log
+        if log.wanted.pattern:
+            log.choose(replace(log.wanted, pattern=None), log.selection.until)
+        elif log.wanted.rank is not None:
+            log.choose(replace(log.wanted, rank=None), log.selection.until)
+        else:
+            self.page = PAGES[0]
 
     def action_restart(self) -> None:
-        """Ask, then restart the selected rank in the generation that the operator saw."""
-        view = self._table.selected
-        if view is None or view.status is None or view.contact != "live":
-            self.notify("Nothing to restart: no contact with this rank", severity="warning")
-            return
-        rank, generation = view.member.rank, view.status.generation
-
-        def decided(confirmed: bool | None) -> None:
-            if confirmed:
-                self.run_worker(self._restart(rank, generation))
-
-        self.app.push_screen(RestartDialog(rank, generation, self._store.sequences()), decided)
-
-    async def _restart(self, rank: int, generation: int) -> None:
-        try:
-            answer = await self._source.restart(rank, generation)
-        except ClusterError as error:
-            self._store.note(f"restart of rank {rank} refused: {error}", "ERROR")
-            self.notify(
-                str(error), title=f"Rank {rank} not restarted", severity="error", markup=False
-            )
-        else:
-            self._store.note(f"restart of rank {rank}: {answer}", "INFO")
-            self.notify(answer, title=f"Rank {rank}", markup=False)
+        """Ask, then restart the selected rank."""
+        self._restart.ask(self._table.selected)

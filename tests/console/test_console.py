@@ -17,6 +17,7 @@ from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.main_screen import MainScreen
+from mlxconsole.ui.prompt import Prompt
 from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.restart_dialog import RestartDialog
 from protos.control_pb2 import LogLine
@@ -161,7 +162,7 @@ async def test_the_log_follows_until_the_reader_scrolls() -> None:
         await running.pilot.press("k", "k")
         await running.shows("f follows")
         place = running.log.scroll_offset.y
-        lines = [LogLine(time_s=1, event=f"late_{n}", sequence=100 + n) for n in range(40)]
+        lines = [LogLine(time_s=2e9, event=f"late_{n}", sequence=100 + n) for n in range(40)]
         running.source.show(0, seeded.frame(None, *lines))
         await running.shows("+40 new")
         assert running.log.scroll_offset.y == place
@@ -222,7 +223,7 @@ async def test_the_reader_keeps_the_place_when_old_lines_are_dropped() -> None:
 
 async def test_help_lists_the_keys_and_closes() -> None:
     """Read off the bindings, so a new key can't be forgotten."""
-    async with console() as running:
+    async with console(size=(100, 60)) as running:
         await running.pilot.press("question_mark")
         assert isinstance(running.app.screen, HelpScreen)
         for wanted in ("Restart rank", "Follow log", "Oldest line", "Last rank"):
@@ -233,7 +234,7 @@ async def test_help_lists_the_keys_and_closes() -> None:
 
 async def test_every_key_has_a_name() -> None:
     """An id lets users and the footer refer to it."""
-    for owner in (MainScreen, RankTable, LogView, RestartDialog, HelpScreen):
+    for owner in (MainScreen, RankTable, LogView, Prompt, RestartDialog, HelpScreen):
         assert all(getattr(binding, "id", None) for binding in owner.BINDINGS), owner
 
 
@@ -252,10 +253,12 @@ async def test_every_size_shows_what_matters(size: tuple[int, int]) -> None:
         lines = running.lines()
         assert all(len(line) == size[0] for line in lines)
         assert "3/3 READY" in lines[0]
-        assert "* READY" in lines[2]
-        assert ("WEIGHTS" in lines[1]) == (size[0] >= 80)
-        assert ("HOST" in lines[1]) == (size[0] >= 120)
-        assert ("PID" in lines[1]) == (size[0] >= 200)
+        assert ("[1 Ranks]" in lines[1]) == (size[1] >= 15)
+        titles, first = lines[2:4] if size[1] >= 15 else lines[1:3]
+        assert "* READY" in first
+        assert ("WEIGHTS" in titles) == (size[0] >= 80)
+        assert ("HOST" in titles) == (size[0] >= 120)
+        assert ("PID" in titles) == (size[0] >= 200)
 
 
 async def test_resizing_keeps_cursor_and_focus() -> None:

@@ -31,7 +31,7 @@ class Console:
     @property
     def log(self) -> LogView:
         """The log."""
-        return self.app.screen_stack[0].query_one(LogView)
+        return self.app.screen_stack[0].query_one("#log", LogView)
 
     def lines(self) -> list[str]:
         """What the screen shows."""

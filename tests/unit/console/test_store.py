@@ -79,7 +79,7 @@ def test_history_after_a_reconnect_is_not_shown_twice() -> None:
     store.apply(FrameArrived(0, WatchFrame(logs=lines, events=events, dropped=2), 12.0))
     entries = [store.log.get(n) for n in range(5)]
     assert [entry.text for entry in entries if entry] == [f"e{n}" for n in range(5)]
-    assert len(store.events) == 2
+    assert store.events.end == 2
     assert store.log_lines_lost == 2
 
 

@@ -1,0 +1,28 @@
+"""The line above a log: whose lines, which of them, and whether it follows. Pure text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlxconsole.store import Store
+    from mlxconsole.ui.log_view import LogView
+
+
+def title(view: LogView, store: Store) -> str:
+    """What is shown, and what is not."""
+    query, fresh = view.wanted, view.selection.taken - view.seen
+    parts = [view.id or "", "all ranks" if query.rank is None else f"rank {query.rank} only"]
+    if query.level != "DEBUG":
+        parts.append(f">={query.level}")
+    if query.pattern:
+        parts.append(f"/{query.pattern.pattern} {'hides' if query.hide else 'dims'} others")
+    if view.selection.until is not None:
+        parts.append("PAUSED")
+    elif view.following:
+        parts.append("FOLLOW")
+    else:
+        parts.append(f"+{fresh} new, f follows" if fresh else "f follows")
+    if view.id == "log" and store.log_lines_lost:
+        parts.append(f"{store.log_lines_lost} lost")
+    return " | ".join(parts).replace("[", r"\[")
