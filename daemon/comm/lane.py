@@ -7,6 +7,7 @@ takes frames.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +17,8 @@ from daemon.comm.session import Entry, Inbox, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
 
 ACK_EVERY_FRAMES = 16
 ACK_EVERY_BYTES = 64 * 1024
@@ -118,7 +121,11 @@ class Lane:
 
     def write(self, stream: Stream, frame: bytes) -> None:
         """Write what `push` gave, without the lock."""
-        stream.send(frame)
+        try:
+            stream.send(frame)
+        except Exception:  # a thread's boundary: without its writer a link falls silent
+            log.exception("stream_send_failed")
+            stream.cancel()
         with self._lock:
             stream.busy = False
             if self.outbox.unsent or self._ack_now is not None:

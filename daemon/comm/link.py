@@ -216,7 +216,7 @@ class Link(LinkState):
             return
         with self.delivery:
             with self.lock:
-                self._expect_up()
+                self._expect_up(sequenced=header.kind < Kind.CONTROL)
                 new = self._accept(number, header, inbox, len(frame))
                 if new and header.kind == Kind.GOODBYE:
                     self._depart()

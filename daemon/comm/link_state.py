@@ -248,10 +248,10 @@ class LinkState:
             self._events.append(PeerEvent(self.peer, "up", self.pairing.theirs.boot_id))
         self.room.notify_all()
 
-    def _expect_up(self) -> None:
-        """A frame came: the peer has had our welcome, whether or not its sender came to say so."""
+    def _expect_up(self, *, sequenced: bool) -> None:
+        """A frame came. A sequenced one proves that the peer has had our welcome."""
         stream = self.lanes[SMALL].stream
-        if self.state is State.CONNECTING:
+        if self.state is State.CONNECTING and sequenced:
             if stream is None:
                 raise CodecError("the stream to the peer broke before it was up: start again")
             stream.ready = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,12 @@ class PushStream:
         self.busy = False
         self._context = context
         self._push = push
+        self._sending = threading.Lock()  # gRPC allows one message under way per call
 
     def send(self, frame: bytes) -> None:
         """Write; blocks under flow control until taken or the stream ends."""
-        self._push(frame)
+        with self._sending:
+            self._push(frame)
 
     def cancel(self) -> None:
         """End the stream."""
