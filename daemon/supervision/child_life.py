@@ -294,7 +294,8 @@ def _start_interval_s(life: ChildLife) -> float:
     if life.barren_deaths:
         doublings = life.barren_deaths - 1
     else:
-        doublings = max(0, life.short_lives - policy.max_quick_deaths)
+        # It can work, and everybody waits for it: slow down a little, not to a crawl.
+        doublings = min(2, max(0, life.short_lives - policy.max_quick_deaths))
     # The exponent is bounded before it is used: 2.0 ** 1024 would raise.
     return min(policy.max_delay_s, policy.delay_s * 2.0 ** min(doublings, 60))
 
