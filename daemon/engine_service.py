@@ -154,6 +154,7 @@ def call_from_proto(request: pb.GenerateRequest) -> Call:
             logit_bias=tuple((b.token, b.bias) for b in s.logit_bias),
             logprobs=s.logprobs,
             top_logprobs=s.top_logprobs,
+            grammar=s.grammar,
         ),
     )
 

@@ -33,6 +33,8 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0
+    grammar: str = ""
+    """What the answer must be, as llguidance writes grammars; empty: anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class OpenSequence:
     """Tokens of the prompt; what rows bring after that many was generated earlier."""
     generated: int = 0
     """Tokens generated before an earlier loss: the chain of keys goes on after that many."""
+    stop_ids: tuple[int, ...] = ()
+    """With a grammar: what may be chosen once the answer is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class TokenOut:
     """Natural log under the model, before temperature; only if asked for."""
     top: tuple[tuple[int, float], ...] = ()
     """(token, logprob), best first."""
+    error: str = ""
+    """Why none could be chosen (then ``token`` means nothing): this sequence alone ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from daemon.execution.executor import StageExecutor
+from daemon.execution.grammar import Grammars
 from daemon.execution.loading import load_stage
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class LoadedShard:
     def __init__(self, path: Path, report: Report) -> None:
         self._path = path
         self._report = report
+        self._grammars = Grammars(path / "tokenizer.json")
         self._executor: StageExecutor | None = None
         self.layers: tuple[int, int] = (0, 0)
         """[lo, hi); (0, 0) before the first assignment. Read by the sampler, as is the rest."""
@@ -50,7 +52,7 @@ class LoadedShard:
         self._executor = None  # the old layers' memory is free before the new ones are read
         self.layers = (lo, hi)
         stage = load_stage(self._path, lo, hi, self._progressed)
-        self._executor = StageExecutor(stage)
+        self._executor = StageExecutor(stage, self._grammars)
         seconds = round(time.monotonic() - began, 3)
         log.info("loaded", extra={"fields": {"lo": lo, "hi": hi, "seconds": seconds}})
 

@@ -261,4 +261,5 @@ def sampling_to_proto(sampling: SamplingParams) -> pb.Sampling:
         logit_bias=[pb.LogitBias(token=t, bias=b) for t, b in sampling.logit_bias],
         logprobs=sampling.logprobs,
         top_logprobs=sampling.top_logprobs,
+        grammar=sampling.grammar,
     )

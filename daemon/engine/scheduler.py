@@ -108,6 +108,9 @@ class Scheduler:
             sequence = self._live.get(out.sequence_id)
             if sequence is None:  # cancelled while its step was under way
                 continue
+            if out.error:
+                news.append(self._end(sequence, StepFailed(out.error)))
+                continue
             reason = sequence.accept(out.token)
             tokens = () if reason == "stop" else (out,)
             news.append((sequence, Update(sequence.request_id, tokens, reason)))

@@ -69,8 +69,9 @@ class Sequence:
 
     def open_message(self) -> OpenSequence:
         """How the stages learn of it."""
+        stop_ids = tuple(sorted(self.stop_ids)) if self.sampling.grammar else ()
         return OpenSequence(
-            self.sequence_id, self.sampling, len(self.prompt), generated=len(self.generated)
+            self.sequence_id, self.sampling, len(self.prompt), len(self.generated), stop_ids
         )
 
     def next_row(self, chunk: int) -> Row:

@@ -19,6 +19,7 @@ from daemon.execution.sampling import Sampler
 from daemon.execution.skeleton import arrays_in
 
 if TYPE_CHECKING:
+    from daemon.execution.grammar import Grammars
     from daemon.execution.sampling import Picked
     from daemon.execution.stage import Stage, StageCaches
     from daemon.messages import OpenSequence, Step, TokenOut
@@ -41,15 +42,19 @@ class _Live:
 class StageExecutor:
     """One stage and the sequences that live on it."""
 
-    def __init__(self, stage: Stage, *, batching: bool | None = None) -> None:
+    def __init__(
+        self, stage: Stage, grammars: Grammars | None = None, *, batching: bool | None = None
+    ) -> None:
         """Wrap ``stage``.
 
         Args:
             stage: with its weights in memory.
+            grammars: for sequences that have one, on the last stage.
             batching: decode sequences together wherever their caches can be merged, or never;
                 None: where that is known to change no bit.
         """
         self._stage = stage
+        self._grammars = grammars
         self._pool = CachePool(stage, batching=batching)
         self._live: dict[int, _Live] = {}
         self._steps = 0
@@ -108,9 +113,17 @@ class StageExecutor:
         return tuple(token for tokens in results for token in tokens)
 
     def _open(self, opened: OpenSequence) -> None:
-        sampler = Sampler(opened) if self._stage.is_last else None
+        sampler = self._sampler(opened) if self._stage.is_last else None
         self._pool.open(opened.sequence_id)
         self._live[opened.sequence_id] = _Live(sampler)
+
+    def _sampler(self, opened: OpenSequence) -> Sampler:
+        grammar = opened.sampling.grammar
+        if not grammar:
+            return Sampler(opened)
+        if self._grammars is None:
+            raise StepFailed("this stage was made without grammars")
+        return Sampler(opened, self._grammars.open(grammar, opened.stop_ids))
 
     def _drop(self, sequence_id: int) -> None:
         self._live.pop(sequence_id, None)

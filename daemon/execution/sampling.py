@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import mlx.core as mx
 import numpy as np
 
+from daemon.execution.grammar import GrammarFailed
 from daemon.execution.light_import import mlx_lm
 from daemon.messages import TokenOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from daemon.execution.grammar import Constraint
     from daemon.messages import OpenSequence, SamplingParams
 
 WHOLE_HISTORY = 1 << 30
@@ -34,16 +36,20 @@ class Picked(NamedTuple):
     """(1, vocabulary), if logprobs are wanted."""
     key: mx.array
     """The chain of keys: evaluated with the rest, or it would grow by a lazy link per token."""
+    error: str = ""
+    """Why there is no token."""
 
 
 class Sampler:
     """The sampling state of one sequence on the last rank."""
 
-    def __init__(self, opened: OpenSequence) -> None:
+    def __init__(self, opened: OpenSequence, constraint: Constraint | None = None) -> None:
+        """``constraint``: of the sequence's grammar, if it has one."""
         self._id = opened.sequence_id
         self._prompt_length = opened.prompt_length
         self._params = params = opened.sampling
         self._uses_keys = params.temperature > 0
+        self._constraint = constraint
         self._filters = _filters(params)
         self._bias, self._prompt_penalties, self._answer_penalties = _penalties(params)
         self._key = mx.random.key(params.seed)
@@ -61,12 +67,19 @@ class Sampler:
             history: ids of the prompt and of the answer so far.
         """
         logits = self._penalised(logits, history)
+        reported = logits if self._params.logprobs else None
+        if self._constraint is not None:
+            try:
+                logits = self._constrained(self._constraint, logits, history)
+            except GrammarFailed as error:
+                return Picked(mx.array([0]), None, self._key, str(error))
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
-        drawn = self._drawn(logprobs)
-        return Picked(drawn, logits if self._params.logprobs else None, self._key)
+        return Picked(self._drawn(logprobs), reported, self._key)
 
     def finish(self, picked: Picked) -> TokenOut:
         """What `pick` chose."""
+        if picked.error:
+            return TokenOut(self._id, 0, error=picked.error)
         token = int(np.array(picked.token)[0])
         if picked.logits is None:
             return TokenOut(self._id, token)
@@ -95,6 +108,13 @@ class Sampler:
             for penalise in self._answer_penalties:
                 logits = penalise(tokens, logits)
         return logits
+
+    def _constrained(
+        self, constraint: Constraint, logits: mx.array, history: Sequence[int]
+    ) -> mx.array:
+        """After penalties and bias, so that nothing lets a forbidden token in again."""
+        allowed = constraint.allowed(history[self._prompt_length :], logits.shape[-1])
+        return mx.where(mx.array(allowed), logits, mx.array(-mx.inf, logits.dtype))
 
     def _with_logprobs(self, token: int, logits: mx.array) -> TokenOut:
         wide = logits[0].astype(mx.float32)

@@ -69,6 +69,11 @@ def _space_mark(token: str) -> bytes:
     return token.replace(_SPACE_MARK, " ").encode()
 
 
+def is_mark(content: str, *, special: bool) -> bool:
+    """Whether an added token stands for itself only: grammars never take it for ordinary text."""
+    return special or content[:1] + content[-1:] in ("<>", "[]")
+
+
 class Vocabulary:
     """The bytes of every token."""
 

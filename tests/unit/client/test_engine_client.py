@@ -178,6 +178,7 @@ def test_no_sampling_parameter_is_lost_on_the_way() -> None:
         logit_bias=((5, -100.0), (7, 2.5)),
         logprobs=True,
         top_logprobs=20,
+        grammar='start: "a"',
     )
     default = SamplingParams()
     for field in dataclasses.fields(SamplingParams):
