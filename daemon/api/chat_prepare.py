@@ -5,15 +5,18 @@ Owns the prompt: template, thinking switch, tools, token budget. Chat and respon
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.choice import Choice
+from daemon.api.constraints import has_form, is_constrained, make_grammar
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request
 from daemon.api.http import request_id
 from daemon.api.sampling import for_choice, sampling_params, token_budget
 from daemon.text.answer import ToolUse
+from daemon.text.grammar import Thinking
 from daemon.text.template import TemplateRefusal
 
 if TYPE_CHECKING:
@@ -81,10 +84,21 @@ async def prepare_chat(context: ApiContext, request: ChatRequest) -> PreparedCha
         context.settings.engine.max_output_tokens,
         "messages",
     )
+    constrained = is_constrained(request)
+    if constrained:
+        thinking = _thinking(text, request, rendered)
+        grammar = await context.in_thread(lambda: make_grammar(request, text, thinking))
+        sampling = dataclasses.replace(sampling, grammar=grammar)
     stop_ids = () if request.ignore_eos else text.stop_ids
     tool_use = None
     if tools and text.tool_parser is not None:
-        tool_use = ToolUse(text.tool_parser, tools, one_call=request.parallel_tool_calls is False)
+        tool_use = ToolUse(
+            text.tool_parser,
+            tools,
+            one_call=request.parallel_tool_calls is False,
+            json_calls=constrained,
+            calls_instead=constrained and has_form(request),
+        )
     stops = tuple(request.stop or ())
     n = request.n or 1
     call_id = request_id()
@@ -115,15 +129,35 @@ def _tools(request: ChatRequest) -> list[dict[str, Any]]:
     return [tool.model_dump(exclude_none=True) for tool in request.tools or ()]
 
 
+def _thinking(text: TextModel, request: ChatRequest, rendered: RenderedChat) -> Thinking:
+    """Whether reasoning may stand before the answer, as far as request and prompt say."""
+    if rendered.in_reasoning:
+        return Thinking.BEGUN
+    switched = _options(request).get("enable_thinking")
+    marks = text.marks
+    closed = bool(marks.think_end) and rendered.text.rstrip().endswith(marks.think_end)
+    return (
+        Thinking.OVER
+        if closed or not marks.think_start or switched is False
+        else Thinking.MAY_BEGIN
+    )
+
+
+def _options(request: ChatRequest) -> dict[str, Any]:
+    """What the template is told besides messages and tools."""
+    options = dict(request.chat_template_kwargs or {})
+    if request.reasoning_effort is not None:
+        options.setdefault("enable_thinking", request.reasoning_effort not in NO_THINKING)
+        options.setdefault("reasoning_effort", request.reasoning_effort)
+    return options
+
+
 def _render(text: TextModel, request: ChatRequest, tools: list[dict[str, Any]]) -> RenderedChat:
     if not text.has_chat_template:
         raise bad_request(
             "This model has no chat template: use /v1/completions.", "messages", "no_chat_template"
         )
-    options = dict(request.chat_template_kwargs or {})
-    if request.reasoning_effort is not None:
-        options.setdefault("enable_thinking", request.reasoning_effort not in NO_THINKING)
-        options.setdefault("reasoning_effort", request.reasoning_effort)
+    options = _options(request)
     reserved = RESERVED_OPTIONS.intersection(options)
     if reserved:
         name = min(reserved)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daemon.api.constraints import is_constrained
 from daemon.api.errors import bad_request, unsupported
 
 if TYPE_CHECKING:
@@ -34,8 +35,14 @@ def check_chat(request: ChatRequest) -> None:
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             "stream_options",
         )
-    _check_tools(request)
+    check_shape(request)
     _check_unsupported(request)
+
+
+def check_shape(request: ChatRequest) -> None:
+    """Check what the answer must be: which calls, which form; raises `ApiError`."""
+    _check_tools(request)
+    _check_form(request)
 
 
 def _check_tools(request: ChatRequest) -> None:
@@ -58,15 +65,24 @@ def _check_tools(request: ChatRequest) -> None:
                 f"Tool choice '{choice.function.name}' not found in 'tools' parameter.",
                 "tool_choice",
             )
-    if choice.type in {"required", "function"}:
-        raise unsupported("tool_choice", f"A tool choice of type '{choice.type}'")
+
+
+def _check_form(request: ChatRequest) -> None:
+    wanted = request.response_format
+    for kind in ("json_schema", "grammar"):
+        if wanted is not None and wanted.type == kind and getattr(wanted, kind) is None:
+            raise bad_request(
+                f"Missing required parameter: 'response_format.{kind}'.",
+                f"response_format.{kind}",
+                "missing_required_parameter",
+            )
+    if request.ignore_eos and is_constrained(request):
+        raise bad_request(
+            "'ignore_eos' is not allowed where the answer must have a form.", "ignore_eos"
+        )
 
 
 def _check_unsupported(request: ChatRequest) -> None:
-    if request.response_format is not None and request.response_format.type != "text":
-        raise unsupported("response_format", f"Format '{request.response_format.type}'")
-    if any(tool.function.strict for tool in request.tools or ()):
-        raise unsupported("tools", "A function with 'strict': true")
     if "audio" in (request.modalities or ()) or request.audio is not None:
         raise unsupported("modalities", "Audio")
     if request.web_search_options is not None:

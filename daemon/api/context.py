@@ -11,7 +11,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from daemon.api.auth import read_keys
 from daemon.api.errors import ApiError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 TEXT_WAIT_S = 30.0
 DESCRIBE_WAIT_S = 2.0
 INFO_FRESH_S = 5.0
@@ -100,10 +101,11 @@ class ApiContext:
         model = await self.text()
         if len(text) <= INLINE_CHARACTERS:
             return model.encode(text, special=special)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, lambda: model.encode(text, special=special)
-        )
+        return await self.in_thread(lambda: model.encode(text, special=special))
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` returns; it may take a while without holding up the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def info(self) -> ModelInfo | None:
         """What the engine says of the model, a few seconds old at most; None while it is down."""

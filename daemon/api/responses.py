@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.chat_prepare import prepare_chat
+from daemon.api.chat_rules import check_shape
 from daemon.api.errors import ApiError, bad_request
 from daemon.api.http import event_stream, json_response, read_body
 from daemon.api.responses_format import ResponseBody, ResponseStream
@@ -103,7 +104,9 @@ async def _prepare(
     check_responses(request)
     context.check_model(request.model)
     try:
-        return await prepare_chat(context, to_chat(request, messages))
+        chat = to_chat(request, messages)
+        check_shape(chat)
+        return await prepare_chat(context, chat)
     except ApiError as error:
         raise in_own_words(error) from error
 

@@ -60,6 +60,11 @@ class ResponseBody:
 def _echoed(request: ResponsesRequest, model: str) -> dict[str, Any]:
     """What the client asked for, defaults filled in."""
     choice = request.tool_choice
+    chosen = choice.model_dump(exclude_none=True) if choice and choice.name else None
+    chosen = chosen or (choice.type if choice else "auto")
+    form: dict[str, Any] = {"type": "text"}
+    if request.text and request.text.format:
+        form = request.text.format.model_dump(by_alias=True, exclude_none=True)
     effort = request.reasoning.effort if request.reasoning else None
     tools = [tool.model_dump() | {"strict": bool(tool.strict)} for tool in request.tools or ()]
     return {
@@ -75,8 +80,8 @@ def _echoed(request: ResponsesRequest, model: str) -> dict[str, Any]:
         "service_tier": "default",
         "store": request.store is not False,
         "temperature": 1.0 if request.temperature is None else request.temperature,
-        "text": {"format": {"type": "text"}, "verbosity": "medium"},
-        "tool_choice": choice.type if choice else "auto",
+        "text": {"format": form, "verbosity": "medium"},
+        "tool_choice": chosen,
         "tools": tools,
         "top_logprobs": request.top_logprobs or 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,

@@ -5,6 +5,7 @@ Owns the mapping of items to messages and of parameters to those of chat. Pure.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.errors import ApiError, bad_request, unsupported
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from daemon.api.schemas.responses import Item, ResponsesRequest
 
 Message = dict[str, Any]
+_THEIR_NAMES = (
+    (r"\bmessages\b", "input"),
+    (r"\bresponse_format(\.json_schema)?", "text.format"),
+    (r"(tools\[\d+\]|tool_choice)\.function", r"\1"),
+)
 LOGPROBS = "message.output_text.logprobs"
 
 
@@ -32,14 +38,6 @@ def check_responses(request: ResponsesRequest) -> None:
             raise unsupported(name, f"'{name}'")
     if request.truncation == "auto":
         raise unsupported("truncation", "Truncation 'auto'")
-    form = request.text.format if request.text else None
-    if form is not None and form.type != "text":
-        raise unsupported("text.format", f"Format '{form.type}'")
-    if any(tool.strict for tool in request.tools or ()):
-        raise unsupported("tools", "A function with 'strict': true")
-    choice = request.tool_choice
-    if choice is not None and choice.type in {"required", "function"}:
-        raise unsupported("tool_choice", f"A tool choice of type '{choice.type}'")
 
 
 def to_messages(items: Sequence[Item]) -> list[Message]:
@@ -70,7 +68,6 @@ def to_chat(request: ResponsesRequest, messages: Sequence[Message]) -> ChatReque
         raise bad_request("Invalid 'input': it holds no message.", "input", "empty_array")
     if request.instructions is not None:
         messages = [{"role": "system", "content": request.instructions}, *messages]
-    choice = request.tool_choice.type if request.tool_choice and request.tools else None
     body = {
         "model": request.model,
         "messages": messages,
@@ -81,12 +78,31 @@ def to_chat(request: ResponsesRequest, messages: Sequence[Message]) -> ChatReque
         "logprobs": LOGPROBS in (request.include or ()),
         "top_logprobs": request.top_logprobs,
         "tools": [_tool(tool.model_dump(exclude_none=True)) for tool in request.tools or ()],
-        "tool_choice": choice,
+        "tool_choice": _choice(request),
+        "response_format": _form(request),
         "parallel_tool_calls": request.parallel_tool_calls,
         "reasoning_effort": request.reasoning.effort if request.reasoning else None,
         "chat_template_kwargs": request.chat_template_kwargs,
     }
     return parse_value(ChatRequest, body)
+
+
+def _choice(request: ResponsesRequest) -> dict[str, Any] | None:
+    choice = request.tool_choice
+    if choice is None or (not request.tools and choice.type in {"none", "auto"}):
+        return None
+    if choice.type != "function":
+        return {"type": choice.type}
+    return {"type": "function", "function": choice.name and {"name": choice.name}}
+
+
+def _form(request: ResponsesRequest) -> dict[str, Any] | None:
+    """`text.format`, which has no object of its own for a schema, as chat writes it."""
+    if request.text is None or request.text.format is None:
+        return None
+    form = request.text.format.model_dump(by_alias=True, exclude_none=True)
+    kind = form.pop("type")
+    return {"type": kind, **({"json_schema": form} if kind == "json_schema" else form)}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +112,9 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 def in_own_words(error: ApiError) -> ApiError:
     """An error about the chat, with the names that the client used."""
-    names = {"messages": "input"}
-    param = names.get(error.param or "", error.param)
-    message = error.message.replace("the messages", "the input")
+    param, message = error.param, error.message.replace("the messages", "the input")
+    message = message.replace("for response_format", "for text.format")
+    for ours, theirs in _THEIR_NAMES:
+        param = param and re.sub(ours, theirs, param)
+        message = re.sub(f"'{ours}", f"'{theirs}", message)
     return ApiError(error.status, message, kind=error.kind, param=param, code=error.code)

@@ -29,6 +29,9 @@ class ToolUse:
     tools: Sequence[dict[str, Any]]
     one_call: bool = False
     """Stop after the first call (`parallel_tool_calls: false`)."""
+    json_calls: bool = False
+    calls_instead: bool = False
+    """Both: what a grammar guarantees, see `SectionSplitter`."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,13 @@ class AnswerReader:
         self._marks = marks or Marks()
         self._tool_use = tool_use
         calls = tool_use is not None
-        self._splitter = SectionSplitter(self._marks, in_reasoning=in_reasoning, calls=calls)
+        self._splitter = SectionSplitter(
+            self._marks,
+            in_reasoning=in_reasoning,
+            calls=calls,
+            json_calls=tool_use is not None and tool_use.json_calls,
+            calls_instead=tool_use is not None and tool_use.calls_instead,
+        )
         self._plain = not (self._marks.think_start or in_reasoning or calls)
         self.stopped = False
         """A stop string was found, or the one allowed call is complete."""

@@ -12,14 +12,13 @@ from daemon.text.answer import AnswerReader
 from daemon.text.detokenizer import make_detokenizer
 from daemon.text.sections import Marks
 from daemon.text.template import RenderedChat, render
-from daemon.text.vocabulary import Vocabulary
+from daemon.text.vocabulary import Spelling, Vocabulary, is_mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.text.answer import ToolUse
     from daemon.text.tool_calls import ToolParser
-    from daemon.text.vocabulary import Spelling
 
 
 class TextModel:
@@ -45,6 +44,18 @@ class TextModel:
             tokenizer.tool_call_end or "",
         )
         self.tool_parser: ToolParser | None = tokenizer.tool_parser
+        self.mark_ids = _mark_ids(tokenizer)
+        """Tokens that stand for themselves only, by their content."""
+
+    @property
+    def tool_style(self) -> str:
+        """Name of mlx-lm's parser of tool calls."""
+        return getattr(self.tool_parser, "__module__", "").rpartition(".")[2]
+
+    @property
+    def can_constrain(self) -> bool:
+        """Whether the last rank can tell what its tokens spell."""
+        return self.vocabulary.spelling is not Spelling.OTHER
 
     def render(
         self,
@@ -101,6 +112,15 @@ def _undecided(tokenizer: Any) -> Any:
     plain = tokenizer._tokenizer  # noqa: SLF001 - the wrapper has no other way in
     in_jinja = plain.chat_template is not None and tokenizer._chat_template is None  # noqa: SLF001
     return plain.apply_chat_template if in_jinja else tokenizer.apply_chat_template
+
+
+def _mark_ids(tokenizer: Any) -> dict[str, int]:
+    added: Mapping[int, Any] = tokenizer.added_tokens_decoder
+    return {
+        token.content: i
+        for i, token in added.items()
+        if is_mark(token.content, special=token.special)
+    }
 
 
 def _special_ids(tokenizer: Any) -> frozenset[int]:

@@ -5,6 +5,7 @@ Owns the sections' order and the white space between them. Knows no tokens and n
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,24 +39,43 @@ Part = tuple[Section, str]
 class SectionSplitter:
     """One answer's sections, piece by piece. A `CALL` part is always a whole call."""
 
-    def __init__(self, marks: Marks, *, in_reasoning: bool = False, calls: bool = True) -> None:
-        """``in_reasoning``: the prompt has opened the thinking already."""
+    def __init__(
+        self,
+        marks: Marks,
+        *,
+        in_reasoning: bool = False,
+        calls: bool = True,
+        json_calls: bool = False,
+        calls_instead: bool = False,
+    ) -> None:
+        """Begin an answer.
+
+        Args:
+            marks: of the model.
+            in_reasoning: the prompt has opened the thinking already.
+            calls: look for calls.
+            json_calls: a grammar makes each call whole JSON, in which an end mark may be quoted.
+            calls_instead: a grammar lets no call follow visible text, which may quote a mark.
+        """
         self._marks = marks
+        self._json_calls = json_calls
+        self._calls_instead = calls_instead
         self._call_start = marks.call_start if calls else ""
         self._space = ""
         """White space whose place is not known yet: shown, or dropped beside a mark."""
         self._call = ""
         self._had_call = False
         self._scanner = MarkScanner()
-        opening = Section.OPENING if marks.think_start else Section.CONTENT
-        self._enter(Section.REASONING if in_reasoning else opening)
+        opens = bool(marks.think_start) or calls_instead
+        first = Section.OPENING if opens else Section.CONTENT
+        self._enter(Section.REASONING if in_reasoning else first)
 
     def _enter(self, section: Section) -> None:
         self.section = section
         watched = {
             Section.OPENING: (self._marks.think_start, self._call_start),
             Section.REASONING: (self._marks.think_end, self._call_start),
-            Section.CONTENT: (self._call_start,),
+            Section.CONTENT: ("" if self._text_only() else self._call_start,),
             Section.CALL: (self._marks.call_end,),
         }[section]
         self._scanner.watch(watched)
@@ -95,7 +115,9 @@ class SectionSplitter:
             self._call += text
             return
         if self.section is Section.OPENING and not text.isspace():
+            trim = self._trim
             self._enter(Section.CONTENT)
+            self._trim = trim
         text = self._space + text
         self._space = ""
         if self._trim:
@@ -108,14 +130,23 @@ class SectionSplitter:
         if text:
             parts.append((self.section, text))
 
+    def _text_only(self) -> bool:
+        return self._calls_instead and not self._had_call
+
+    def _is_quoted(self, mark: str) -> bool:
+        """Whether a mark is part of the text around it."""
+        if self.section is Section.CONTENT:
+            # Found in one piece with visible text before it: too late for thinking.
+            return mark == self._marks.think_start or self._text_only()
+        return self.section is Section.CALL and self._json_calls and not _is_json(self._call)
+
     def _holds_space(self) -> bool:
         if self.section is Section.CONTENT:
             return bool(self._call_start)
         return True
 
     def _cross(self, mark: str, parts: list[Part]) -> None:
-        if mark == self._marks.think_start and self.section is Section.CONTENT:
-            # Found in one piece with visible text before it: too late for thinking.
+        if self._is_quoted(mark):
             self._take(mark, parts)
             return
         self._space = ""
@@ -131,5 +162,13 @@ class SectionSplitter:
             self._enter(Section.CONTENT)
             self._trim = True
         else:
-            self._enter(Section.CONTENT)
+            self._enter(Section.OPENING if self._calls_instead else Section.CONTENT)
             self._trim = True
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -165,11 +165,19 @@ class SchemaFormat(Strict):
     strict: bool | None = None
 
 
+class GrammarFormat(Strict):
+    """The `grammar` of a response format (extension), as OpenAI's custom tools write it."""
+
+    syntax: Literal["lark", "regex"]
+    definition: NonEmpty
+
+
 class ResponseFormat(Strict):
     """What the answer's text must look like."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "grammar"]
     json_schema: SchemaFormat | None = None
+    grammar: GrammarFormat | None = None
 
 
 class ChatRequest(SamplingFields):

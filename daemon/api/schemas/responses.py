@@ -126,10 +126,16 @@ class ResponseToolChoice(Strict):
     name: str | None = None
 
 
-class TextFormat(Lenient):
+class TextFormat(Strict):
     """What the text must look like."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "grammar"]
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+    grammar: dict[str, Any] | None = None
+    """Extension."""
 
 
 class TextOptions(Strict):

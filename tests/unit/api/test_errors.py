@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 CHAT = "/v1/chat/completions"
 HI: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f"}}
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+BAD_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
+JSON = {"type": "json_object"}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}
+LARK = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: nothing"}}
+REGEX = {"type": "grammar", "grammar": {"syntax": "regex", "definition": "[a"}}
 
 
 def error_of(response: Response) -> dict[str, Any]:
@@ -82,7 +86,11 @@ def error_of(response: Response) -> dict[str, Any]:
         ({"tools": [{"type": "web"}]}, "tools[0].type", "invalid_value"),
         ({"tool_choice": "auto"}, "tool_choice", None),
         ({"tool_choice": "sometimes"}, "tool_choice.type", "invalid_value"),
-        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+        (
+            {"tools": [BAD_TOOL], "tool_choice": "required"},
+            "tools[0].function.parameters",
+            "invalid_function_parameters",
+        ),
         (
             {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
             "tool_choice",
@@ -90,6 +98,14 @@ def error_of(response: Response) -> dict[str, Any]:
         ),
         ({"response_format": SCHEMA}, "response_format", "unsupported_parameter"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format.json_schema",
+            "missing_required_parameter",
+        ),
+        ({"response_format": LARK}, "response_format", "unsupported_parameter"),
+        ({"response_format": REGEX}, "response_format", "unsupported_parameter"),
+        ({"response_format": JSON, "ignore_eos": True}, "ignore_eos", None),
         ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
         ({"functions": [{}]}, "functions", "unsupported_parameter"),
         ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),

@@ -14,7 +14,9 @@ from daemon.errors import StepFailed
 if TYPE_CHECKING:
     from tests.support.served_api import ServedApi
 
+BAD_FORMAT: Any = {"type": "json_schema", "name": "x", "schema": {"uniqueItems": True}}
 TOOL: Any = {"type": "function", "name": "add", "parameters": {"type": "object"}, "strict": False}
+BAD_TOOL: Any = TOOL | {"parameters": {"not": {}}, "strict": True}
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
@@ -166,9 +168,13 @@ async def test_input_tokens(api: ServedApi) -> None:
         ({"temperature": 3}, "temperature"),
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"format": BAD_FORMAT}}, "text.format"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
+        ({"text": {"format": {"type": "grammar"}}}, "text.format.grammar"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": [BAD_TOOL]}, "tools[0].parameters"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"unheard_of": 1}, "unheard_of"),
     ],
 )
