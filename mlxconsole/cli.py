@@ -74,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"mlxconsole {__version__}")
     top.add_argument("--once", action="store_true", help="print one picture and leave")
+    top.add_argument(
+        "--allow-actions",
+        action="store_true",
+        help="let the console act on a cluster that is not on this machine",
+    )
     form = top.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="with --once: a versioned document")
     form.add_argument("--plain", action="store_true", help="with --once: sentences (default)")

@@ -102,6 +102,10 @@ class Store:
         self.log.extend(done)
         self.events.extend(done)
 
+    def event(self, rank: int, kind: str, text: str, level: str) -> None:
+        """Record what this console found out about a rank."""
+        self.events.extend([LogEntry(rank, time.time(), level, kind, text)])
+
     def _take_frame(self, view: RankView, frame: WatchFrame, at_s: float) -> None:
         view.contact, view.reason, view.seen_at_s = "live", "", at_s
         if frame.HasField("status"):

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from daemon.errors import SettingsError
-from mlxconsole.commands.target import find_cluster
+from mlxconsole.commands.target import find_cluster, state_dir
+from mlxconsole.source.guarded import GuardedSource, on_loopback
 from mlxconsole.source.live import LiveSource
 from mlxconsole.ui.app import ConsoleApp
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
     from mlxconsole.cluster import Cluster
+    from mlxconsole.local.state_dir import StateDir
 
 
 def console(arguments: argparse.Namespace) -> int:
@@ -27,11 +29,14 @@ def console(arguments: argparse.Namespace) -> int:
         raise SettingsError(
             "the console needs a terminal: use `mlxconsole status` or `mlxconsole --once --json`"
         )
-    return watch(asyncio.run(find_cluster(arguments)))
+    cluster = asyncio.run(find_cluster(arguments))
+    read_only = not (arguments.allow_actions or on_loopback(cluster))
+    return watch(cluster, state_dir(arguments), read_only=read_only)
 
 
-def watch(cluster: Cluster) -> int:
+def watch(cluster: Cluster, state: StateDir, *, read_only: bool = False) -> int:
     """Run the console until the operator leaves it; its exit code."""
-    app = ConsoleApp(LiveSource(cluster))
+    source = GuardedSource(LiveSource(cluster), read_only=read_only, audit=state.audit)
+    app = ConsoleApp(source)
     app.run()
     return app.return_code or 0

@@ -46,7 +46,7 @@ def up(arguments: argparse.Namespace) -> int:
     if not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty():
         from mlxconsole.commands.console import watch  # noqa: PLC0415 - textual costs 0.3 s
 
-        code = watch(cluster)
+        code = watch(cluster, state)
         say(f"The cluster still runs at {cluster.api_url}: `{down}` ends it")
         return code
     say(farewell(cluster, model_name(cluster), down))

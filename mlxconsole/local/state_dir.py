@@ -37,6 +37,8 @@ class StateDir:
         self.path = path.expanduser().absolute()
         self.config = self.path / "cluster.toml"
         """What the ranks run with; there while the cluster is."""
+        self.audit = self.path / "audit.ndjson"
+        """Every action that a console asked for, one line each; outlives the cluster."""
 
     def __str__(self) -> str:
         return str(self.path)

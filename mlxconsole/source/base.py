@@ -45,6 +45,11 @@ class Source(Protocol):
         """The ranks that `follow` reports on."""
         ...
 
+    @property
+    def read_only(self) -> bool:
+        """Whether every action will be refused: the screen does not offer any then."""
+        ...
+
     async def follow(self, sink: Sink) -> None:
         """Give ``sink`` every update, until cancelled."""
         ...

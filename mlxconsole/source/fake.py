@@ -21,6 +21,8 @@ class FakeSource:
         self.cluster = cluster
         self.restarts: list[tuple[int, int]] = []
         """(rank, generation) of every restart, refused ones too."""
+        self.read_only = False
+        """See `Source.read_only`."""
         self.refusal: Exception | None = None
         """Raised by `restart` when set."""
         self._updates: asyncio.Queue[Update] = asyncio.Queue(maxsize=10_000)

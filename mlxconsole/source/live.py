@@ -28,6 +28,8 @@ class LiveSource:
         self, cluster: Cluster, first_retry_s: float = FIRST_S, most_retry_s: float = MOST_S
     ) -> None:
         self._cluster = cluster
+        self.read_only = False
+        """See `Source.read_only`."""
         self._retry_s = (first_retry_s, most_retry_s)
 
     @property

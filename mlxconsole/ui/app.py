@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 
+from mlxconsole.alerts import Alerts
 from mlxconsole.store import Store
 from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.terminal import terminal_gone
@@ -39,10 +40,11 @@ class ConsoleApp(App[None]):
         super().__init__()
         self.source = source
         self.store = store or Store(source.cluster)
+        self.alerts = Alerts(self.store)
 
     def get_default_screen(self) -> MainScreen:
         """The main screen is the bottom of the stack."""
-        return MainScreen(self.store, self.source)
+        return MainScreen(self.store, self.source, self.alerts)
 
     def on_mount(self) -> None:
         """Begin to follow and to paint; leave in order when told to."""
@@ -58,6 +60,7 @@ class ConsoleApp(App[None]):
         if not self.is_headless and terminal_gone():
             self.leave(128 + signal.SIGHUP)
             return
+        self.alerts.look()
         main = self.screen_stack[0]
         if isinstance(main, MainScreen) and main.is_mounted:
             with self.batch_update():

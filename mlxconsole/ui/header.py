@@ -13,10 +13,13 @@ from mlxconsole.snapshot import state_name
 from mlxconsole.units import rate
 
 if TYPE_CHECKING:
+    from mlxconsole.alerts import Alerts
     from mlxconsole.store import Store
 
 
-def header_text(store: Store, now_s: float, width: int) -> str:
+def header_text(
+    store: Store, now_s: float, width: int, alerts: int = 0, *, read_only: bool = False
+) -> str:
     """The parts in order of importance, as many as fit into ``width``."""
     contacts = [view.contact for view in store.ranks.values()]
     reached = sum(contact == "live" for contact in contacts)
@@ -35,6 +38,10 @@ def header_text(store: Store, now_s: float, width: int) -> str:
         (5, f"api {api}"),
         (6, store.cluster.api_url),
     ]
+    if alerts:
+        needed.insert(4, (1, f"!{alerts}"))
+    if read_only:
+        needed.append((3, "READ-ONLY"))
     while len(" | ".join(text for _, text in needed)) > width and len(needed) > 1:
         needed.remove(max(needed))
     return " | ".join(text for _, text in needed)[:width]
@@ -43,14 +50,17 @@ def header_text(store: Store, now_s: float, width: int) -> str:
 class Header(Static):
     """The line as a widget."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, alerts: Alerts, *, read_only: bool) -> None:
         super().__init__("", id="header", markup=False)
-        self._store = store
+        self._store, self._alerts = store, alerts
+        self._read_only = read_only
         self._text = ""
 
     def paint(self) -> None:
         """Repaint if the text changed."""
-        text = header_text(self._store, self._store.clock(), max(self.size.width - 2, 1))
+        width, count = max(self.size.width - 2, 1), len(self._alerts.active)
+        now_s = self._store.clock()
+        text = header_text(self._store, now_s, width, count, read_only=self._read_only)
         if text != self._text:
             self._text = text
             self.update(text)

@@ -18,7 +18,7 @@ def title(view: LogView, store: Store) -> str:
     if query.pattern:
         parts.append(f"/{query.pattern.pattern} {'hides' if query.hide else 'dims'} others")
     if view.selection.until is not None:
-        parts.append("PAUSED")
+        parts.append(f"PAUSED +{view.ring.end - view.selection.until}, p goes on")
     elif view.following:
         parts.append("FOLLOW")
     else:

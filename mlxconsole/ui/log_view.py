@@ -50,6 +50,7 @@ class LogView(ScrollView, can_focus=True):
     def __init__(self, name: str, ring: LogRing, store: Store) -> None:
         super().__init__(id=name)
         self._store = store
+        self.ring = ring
         self.selection = LogSelection(ring)
         self.wrap = False
         self.time = TIMES[0]
@@ -151,6 +152,11 @@ class LogView(ScrollView, can_focus=True):
     def action_hide(self) -> None:
         """Leave out, or dim, the lines that the pattern is not in."""
         self.choose(replace(self.wanted, hide=not self.wanted.hide), self.selection.until)
+
+    def action_pause(self) -> None:
+        """Show nothing that comes from now on, though it is taken in; or show it all again."""
+        is_paused = self.selection.until is not None
+        self.choose(self.wanted, None if is_paused else self.ring.end)
 
     def action_level(self) -> None:
         """The next least level."""

@@ -28,8 +28,13 @@ from mlxconsole.ui.tabs import PAGES, Tabs
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from mlxconsole.alerts import Alerts
     from mlxconsole.source.base import Source
     from mlxconsole.store import Store
+
+
+CHANGES = frozenset({"restart"})
+"""Actions that change the cluster."""
 
 
 class MainScreen(Screen[None]):
@@ -54,6 +59,7 @@ class MainScreen(Screen[None]):
         Binding("l", "only_rank", "This rank's lines only", id="log.rank", show=False),
         Binding("w", "on_log('wrap')", "Wrap lines", id="log.wrap", show=False),
         Binding("t", "on_log('time')", "Form of the time", id="log.time", show=False),
+        Binding("p", "on_log('pause')", "Pause log", id="log.pause"),
         Binding("f", "on_log('follow')", "Follow log", id="log.follow"),
         Binding("tab", "app.focus_next", "Other pane", id="pane.next", show=False),
         Binding("escape", "back", "Drop filter, then page", id="filter.clear", show=False),
@@ -64,10 +70,10 @@ class MainScreen(Screen[None]):
     page: reactive[str] = reactive(PAGES[0], init=False)
     """Which page is shown."""
 
-    def __init__(self, store: Store, source: Source) -> None:
+    def __init__(self, store: Store, source: Source, alerts: Alerts) -> None:
         super().__init__(classes=f"page-{PAGES[0]}")
-        self._store = store
-        self._header = Header(store)
+        self._read_only = source.read_only
+        self._header = Header(store, alerts, read_only=source.read_only)
         self._tabs = Tabs()
         self._table = RankTable(store)
         self._log = LogView("log", store.log, store)
@@ -104,6 +110,10 @@ class MainScreen(Screen[None]):
             *commands(self._table, RankTable.BINDINGS),
             *commands(self.shown_log, LogView.BINDINGS),
         ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A read-only console has no actions: no key, no name, no place in the footer."""
+        return not (self._read_only and action in CHANGES)
 
     def watch_page(self, old: str, new: str) -> None:
         """Show the page's parts and put the focus on its first."""

@@ -81,7 +81,13 @@ async def test_keys_of_the_log() -> None:
         await pilot.press("l")
         await running.shows("rank 0 only")
         assert "tail_of_it" not in running.text()
-        await pilot.press("escape", "escape")
+        await pilot.press("p")
+        source.show(0, seeded.frame(None, *lines(10, first=70)))
+        await running.shows("PAUSED +10")
+        assert "line_75" not in running.text()
+        await pilot.press("escape", "p", "f")
+        await running.shows("line_75")
+        await pilot.press("escape")
         await running.shows("[1 Ranks]")
 
 

@@ -1,0 +1,89 @@
+"""Actions on a cluster, refused where only watching is allowed, and recorded where they are not.
+
+The last gate before the client: whatever the screen offers, a read-only source calls nobody.
+"""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from daemon.errors import ClusterError, SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlxconsole.cluster import Cluster
+    from mlxconsole.source.base import Sink, Source
+
+
+def on_loopback(cluster: Cluster) -> bool:
+    """Whether every rank is on this machine."""
+    return all(_is_loopback(member.host) for member in cluster.members)
+
+
+class GuardedSource:
+    """A `Source` whose actions are checked first and leave a line in the audit file."""
+
+    def __init__(self, source: Source, *, read_only: bool, audit: Path) -> None:
+        self._source = source
+        self._audit = audit
+        self.read_only = read_only
+        """See `Source.read_only`."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """See `Source.cluster`."""
+        return self._source.cluster
+
+    async def follow(self, sink: Sink) -> None:
+        """See `Source.follow`."""
+        await self._source.follow(sink)
+
+    async def restart(self, rank: int, generation: int) -> str:
+        """See `Source.restart`.
+
+        Raises:
+            SettingsError: this console may only watch, or the action can't be recorded.
+        """
+        if self.read_only:
+            raise SettingsError("this console is read-only: start it with --allow-actions")
+        self._record("restart", rank, generation, "asked")
+        try:
+            answer = await self._source.restart(rank, generation)
+        except ClusterError as error:
+            self._record("restart", rank, generation, f"refused: {error}")
+            raise
+        self._record("restart", rank, generation, f"done: {answer}")
+        return answer
+
+    def _record(self, action: str, rank: int, generation: int, outcome: str) -> None:
+        line = {
+            "time_s": round(time.time(), 3),
+            "user": getpass.getuser(),
+            "cluster": self.cluster.name,
+            "action": action,
+            "rank": rank,
+            "generation": generation,
+            "outcome": outcome,
+        }
+        try:
+            self._audit.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            with os.fdopen(os.open(self._audit, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise SettingsError(f"can't record the action in {self._audit}: {error}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
