@@ -41,19 +41,20 @@ class Grammars:
         """The constraint of a sequence, in the making."""
         return Constraint(self._thread.submit(self._matcher, grammar), stop_ids)
 
-    def _matcher(self, grammar: str) -> LLMatcher:
+    def _matcher(self, grammar: str) -> tuple[LLMatcher, int]:
         # Only who asks for a grammar pays for this import.
         from llguidance import LLMatcher  # noqa: PLC0415
 
         if self._trie is None:
             self._trie = _build_trie(self._file)
-        return LLMatcher(self._trie, grammar, log_level=0)
+        return LLMatcher(self._trie, grammar, log_level=0), self._trie.eos_token
 
 
 class Constraint:
     """The state of one sequence's grammar: a function of its answer so far."""
 
-    def __init__(self, matcher: Future[LLMatcher], stop_ids: tuple[int, ...]) -> None:
+    def __init__(self, matcher: Future[tuple[LLMatcher, int]], stop_ids: tuple[int, ...]) -> None:
+        """``matcher``: and the number of tokens that it knows."""
         self._making = matcher
         self._stop_ids = list(stop_ids)
         self._consumed = 0
@@ -68,32 +69,31 @@ class Constraint:
         Raises:
             GrammarFailed: no token may follow.
         """
-        matcher = self._ready()
+        matcher, size = self._ready()
         new = list(answer[self._consumed :])
         self._consumed += len(new)
         if not matcher.consume_tokens(new):
             raise GrammarFailed(f"the answer left its grammar: {_first_line(matcher)}")
         bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
-        known = np.unpackbits(bits, bitorder="little")[:vocabulary].astype(bool)
+        known = np.unpackbits(bits, bitorder="little")[: min(size, vocabulary)]
         allowed = np.zeros(vocabulary, bool)
         allowed[: known.size] = known
-        # Stop tokens are special, so the trie's mask has none: a complete answer may end.
         ends = [token for token in self._stop_ids if token < vocabulary]
         allowed[ends] = matcher.is_accepting()
         if not allowed.any():
             raise GrammarFailed(f"the grammar allows no token: {_first_line(matcher)}")
         return allowed
 
-    def _ready(self) -> LLMatcher:
+    def _ready(self) -> tuple[LLMatcher, int]:
         try:
-            matcher = self._making.result(WAIT_S)
+            matcher, size = self._making.result(WAIT_S)
         except TimeoutError:
             raise GrammarFailed("the grammar is still being prepared: try again") from None
         except (OSError, ValueError, KeyError) as error:
             raise GrammarFailed(f"the tokenizer can't be constrained: {error}") from error
         if matcher.is_error():
             raise GrammarFailed(f"the grammar can't be used: {_first_line(matcher)}")
-        return matcher
+        return matcher, size
 
 
 def _first_line(matcher: LLMatcher) -> str:
@@ -111,9 +111,10 @@ class _Tokens:
     bos_token_id = None
 
     def __init__(self, spelt: list[bytes], special_ids: list[int]) -> None:
-        self.tokens = spelt
-        self.special_token_ids = special_ids
-        self.eos_token_id = special_ids[0] if special_ids else 0
+        # llguidance wants one end of all answers; ours are the stop ids of each request.
+        self.eos_token_id = len(spelt)
+        self.tokens = [*spelt, b"<|end|>"]
+        self.special_token_ids = [*special_ids, self.eos_token_id]
         self.trie: LLTokenizer | None = None
 
     def __call__(self, text: str) -> list[int]:
