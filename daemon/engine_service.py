@@ -60,6 +60,7 @@ class EngineService(engine_pb2_grpc.EngineServicer):
         if not context.add_callback(ended):
             return
         threading.Thread(target=read, name="engine-session", daemon=True).start()
+        yield pb.Updates()  # so that the client knows a session from a refusal
         while (updates := outbox.get()) is not None:
             yield updates
 

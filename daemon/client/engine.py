@@ -10,8 +10,9 @@ import asyncio
 import itertools
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -30,7 +31,7 @@ from protos import engine_pb2 as pb
 from protos import engine_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
 
 log = logging.getLogger(__name__)
 
@@ -174,19 +175,9 @@ class EngineClient:
         """Hold a session while there are requests; begin again when it breaks."""
         broken_since: float | None = None
         while self._live:
-            connected = False
-            try:
-                stream = self._stub.Session(self._outgoing())
-                await stream.wait_for_connection()
-                broken_since, connected = None, True
-                async for updates in stream:
-                    for update in updates.updates:
-                        self._deliver(update)
-                reason = NotReady("rank 0 ended the session")
-            except grpc.aio.AioRpcError as error:
-                reason = self._not_ready(error)
-            self._commands = None
-            if connected:
+            began, reason = await self._hold_session()
+            if began:
+                broken_since = None
                 self._accuse()
             if broken_since is None:
                 broken_since = time.monotonic()
@@ -197,6 +188,31 @@ class EngineClient:
                 self._fail_all(reason)
             await asyncio.sleep(RETRY_S)
 
+    async def _hold_session(self) -> tuple[bool, NotReady]:
+        """One session from its beginning to its end: whether it began, and why it is over."""
+        commands: asyncio.Queue[pb.Command] = asyncio.Queue()
+        for live in self._live.values():
+            commands.put_nowait(live.message(resumed=self._was_up))
+        self._commands = commands
+        began = False
+        # Written to, not fed from an iterator: grpc leaves the task behind that would read one.
+        session: Any = self._stub.Session  # its stub knows no other way
+        stream: grpc.aio.StreamStreamCall[pb.Command, pb.Updates] = session()
+        writing = asyncio.create_task(_write(stream, commands), name="engine-commands")
+        try:
+            async for updates in stream:
+                began = True
+                for update in updates.updates:
+                    self._deliver(update)
+        except grpc.aio.AioRpcError as error:
+            return began, self._not_ready(error)
+        finally:
+            self._commands = None
+            writing.cancel()
+            stream.cancel()
+            await asyncio.wait([writing])
+        return began, NotReady("rank 0 ended the session")
+
     def _accuse(self) -> None:
         """Count a lost session for every request; give up those that were there too often."""
         for live in self._live.values():
@@ -204,15 +220,6 @@ class EngineClient:
             if live.losses >= MOST_LOSSES:
                 text = f"given up: rank 0 was lost {MOST_LOSSES} times in a row without a token"
                 live.batches.put_nowait(StepFailed(text))
-
-    async def _outgoing(self) -> AsyncIterator[pb.Command]:
-        """Every live request first, then commands as they come."""
-        commands: asyncio.Queue[pb.Command] = asyncio.Queue()
-        for live in self._live.values():
-            commands.put_nowait(live.message(resumed=self._was_up))
-        self._commands = commands
-        while True:
-            yield await commands.get()
 
     def _deliver(self, update: pb.Update) -> None:
         if self._outage_since_s is not None:
@@ -245,6 +252,15 @@ class EngineClient:
         if ours:
             return NotReady(error.details())
         return NotReady(f"rank 0's worker does not answer at {self._address}")
+
+
+async def _write(
+    stream: grpc.aio.StreamStreamCall[pb.Command, pb.Updates], commands: asyncio.Queue[pb.Command]
+) -> None:
+    """Send commands as they come, until cancelled or the stream is over."""
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while True:
+            await stream.write(await commands.get())
 
 
 def sampling_to_proto(sampling: SamplingParams) -> pb.Sampling:
