@@ -57,10 +57,12 @@ def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
         from mlxconsole.commands import act  # noqa: PLC0415 - as above
 
         return act.down if given.command == "down" else act.restart
-    if given.command == "status" or given.once or given.json or given.plain:
+    prints = given.once or given.watch or given.json or given.plain
+    if given.command in {"status", "check"} or prints:
         from mlxconsole.commands import observe  # noqa: PLC0415 - as above
 
-        return observe.status if given.command == "status" else observe.once
+        commands = {"status": observe.status, "check": observe.check}
+        return commands.get(given.command, observe.watch if given.watch else observe.once)
     from mlxconsole.commands.console import console  # noqa: PLC0415 - textual, 0.3 s
 
     return console
@@ -73,22 +75,31 @@ def parser() -> argparse.ArgumentParser:
         description="Run one language model over several ranks; without a command: the console.",
     )
     top.add_argument("--version", action="version", version=f"mlxconsole {__version__}")
-    top.add_argument("--once", action="store_true", help="print one picture and leave")
+    times = top.add_mutually_exclusive_group()
+    times.add_argument("--once", action="store_true", help="print one picture and leave")
+    times.add_argument(
+        "--watch", action="store_true", help="print one every second, or with --plain, changes"
+    )
     top.add_argument(
         "--allow-actions",
         action="store_true",
         help="let the console act on a cluster that is not on this machine",
     )
     form = top.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="with --once: a versioned document")
-    form.add_argument("--plain", action="store_true", help="with --once: sentences (default)")
+    form.add_argument("--json", action="store_true", help="a versioned document on one line")
+    form.add_argument("--plain", action="store_true", help="sentences (default)")
     _add_target(top)
-    commands = top.add_subparsers(dest="command", metavar="up | down | status | restart | chaos")
+    commands = top.add_subparsers(
+        dest="command", metavar="up | down | status | check | restart | chaos"
+    )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
     down.add_argument("--timeout", type=float, default=DOWN_TIMEOUT_S, help=argparse.SUPPRESS)
     _add_target(down)
     _add_target(commands.add_parser("status", help="a table; exit code 0 when all is ready"))
+    check = commands.add_parser("check", help="exit code 0 when an expression holds")
+    check.add_argument("expression", metavar="EXPRESSION", help="as 'ready==2 and restarts<3'")
+    _add_target(check)
     restart = commands.add_parser("restart", help="restart one rank's worker")
     restart.add_argument("rank", type=int, metavar="RANK")
     restart.add_argument("--generation", type=int, help="refuse if the rank is in another one")

@@ -34,3 +34,16 @@ class Rate:
             return None
         (first_s, first), (_, last) = self._samples[0], self._samples[-1]
         return (last - first) / max(now_s - first_s, 1e-3)
+
+
+class FixedRate(Rate):
+    """A rate as it was once."""
+
+    def __init__(self, value: float | None) -> None:
+        super().__init__()
+        self._value = value
+
+    def per_second(self, now_s: float) -> float | None:
+        """What it was, whenever asked."""
+        del now_s
+        return self._value

@@ -64,14 +64,19 @@ def all_ready(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> bool:
     return all(name == "READY" for name in (*ranks, state_name(api_status(statuses))))
 
 
-def sentences(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
-    """What `mlxconsole --once --plain` prints: a sentence per rank, for screen readers too."""
+def sentences(
+    cluster: Cluster, statuses: Mapping[int, RankStatus], *, rates: bool = True
+) -> list[str]:
+    """What `mlxconsole --once --plain` prints: a sentence per rank, for screen readers too.
+
+    Without ``rates`` they change with a rank's state only.
+    """
     api = api_status(statuses)
     cause = f", {api.exit_cause}" if api and api.exit_cause and state_name(api) != "READY" else ""
     return [
         f"Cluster {cluster.name} serves the model {cluster.model} on {len(cluster.members)} "
         f"rank{'s' if len(cluster.members) != 1 else ''}.",
-        *(_sentence(member, statuses.get(member.rank)) for member in cluster.members),
+        *(_sentence(member, statuses.get(member.rank), rates=rates) for member in cluster.members),
         f"The API at {cluster.api_url} is {state_name(api)}{cause}.",
     ]
 
@@ -107,7 +112,7 @@ def _rank(member: Member, status: RankStatus | None) -> dict[str, Any]:
     }
 
 
-def _sentence(member: Member, status: RankStatus | None) -> str:
+def _sentence(member: Member, status: RankStatus | None, *, rates: bool) -> str:
     where = f"Rank {member.rank} at {member.host}:{member.port}"
     if status is None:
         return f"{where} is DOWN: its supervisor does not answer on port {member.control_port}."
@@ -116,9 +121,9 @@ def _sentence(member: Member, status: RankStatus | None) -> str:
         parts.append(f"{status.progress.layers_done} of {status.progress.layers_total} layers read")
     if status.layer_hi > status.layer_lo:
         parts.append(f"layers {status.layer_lo} to {status.layer_hi - 1}")
-    if status.memory.mlx_active_bytes:
+    if rates and status.memory.mlx_active_bytes:
         parts.append(f"{status.memory.mlx_active_bytes / 2**20:.0f} MiB in use")
-    if status.state == RankState.READY:
+    if rates and status.state == RankState.READY:
         parts.append(f"{status.tokens_per_s:.1f} tokens per second")
     if status.state in {RankState.DOWN, RankState.FAILED} and status.exit_cause:
         parts.append(status.exit_cause)

@@ -14,6 +14,7 @@ from mlxconsole.log_ring import CONSOLE, LogEntry, LogRing, entry, event_entry
 from mlxconsole.rates import Rate
 from mlxconsole.snapshot import state_name
 from mlxconsole.source.base import ContactLost, FrameArrived
+from mlxconsole.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,8 @@ class Store:
         self.log = LogRing()
         self.events = LogRing(EVENTS)
         """What happened to ranks, and what the operator did, as lines whose source is the kind."""
+        self.timeline = Timeline(len(self.ranks))
+        """The recent past; its cursor is what all views show."""
         self.log_lines_lost = 0
         """Lines that supervisors dropped because this console read too slowly."""
 
@@ -80,16 +83,27 @@ class Store:
                 view.contact = "lost"
                 view.reason = reason
 
+    @property
+    def shown(self) -> dict[int, RankView]:
+        """The ranks at the moment that the views show."""
+        past = self.timeline.shown
+        return past.ranks if past else self.ranks
+
+    def shown_at_s(self) -> float:
+        """That moment, on the store's clock."""
+        past = self.timeline.shown
+        return past.at_s if past else self.clock()
+
     def ready_count(self) -> int:
         """Ranks that are READY as far as we see: a lost contact does not count."""
-        return sum(v.contact == "live" and v.state == "READY" for v in self.ranks.values())
+        return sum(v.contact == "live" and v.state == "READY" for v in self.shown.values())
 
     def tokens_per_s(self, now_s: float) -> float | None:
         """Tokens per second of the cluster; None when no rank can tell.
 
         Every rank that takes part counts the same tokens, so the fullest count is the answer.
         """
-        live = [v.tokens_out.per_second(now_s) for v in self.ranks.values() if v.contact == "live"]
+        live = [v.tokens_out.per_second(now_s) for v in self.shown.values() if v.contact == "live"]
         return max((rate for rate in live if rate is not None), default=None)
 
     def sequences(self) -> int:

@@ -61,6 +61,7 @@ class ConsoleApp(App[None]):
             self.leave(128 + signal.SIGHUP)
             return
         self.alerts.look()
+        self.store.timeline.record(self.store)
         main = self.screen_stack[0]
         if isinstance(main, MainScreen) and main.is_mounted:
             with self.batch_update():

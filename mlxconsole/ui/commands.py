@@ -44,6 +44,7 @@ SIGNS = {
     "slash": "/",
     "colon": ":",
     "left_square_bracket": "[",
+    "left_curly_bracket": "{",
     "right_square_bracket": "]",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textual.widgets import Static
 
 from mlxconsole.snapshot import state_name
-from mlxconsole.units import rate
+from mlxconsole.units import duration, rate
 
 if TYPE_CHECKING:
     from mlxconsole.alerts import Alerts
@@ -21,10 +21,10 @@ def header_text(
     store: Store, now_s: float, width: int, alerts: int = 0, *, read_only: bool = False
 ) -> str:
     """The parts in order of importance, as many as fit into ``width``."""
-    contacts = [view.contact for view in store.ranks.values()]
+    contacts = [view.contact for view in store.shown.values()]
     reached = sum(contact == "live" for contact in contacts)
     ready = f"{store.ready_count()}/{len(contacts)} READY"
-    first = store.ranks[0].status if 0 in store.ranks else None
+    first = store.shown[0].status if 0 in store.shown else None
     api = state_name(first.api) if first and first.HasField("api") else "--"
     model = store.cluster.model.rstrip("/").rsplit("/", 1)[-1]
     contact = "LIVE" if reached == len(contacts) else f"{reached}/{len(contacts)} reached"
@@ -38,8 +38,11 @@ def header_text(
         (5, f"api {api}"),
         (6, store.cluster.api_url),
     ]
+    if store.timeline.shown:
+        ago = duration(store.clock() - store.timeline.shown.at_s)
+        needed.insert(1, (0, f"REWOUND {ago}, 0 is live"))
     if alerts:
-        needed.insert(4, (1, f"!{alerts}"))
+        needed.insert(-3, (1, f"!{alerts}"))
     if read_only:
         needed.append((3, "READ-ONLY"))
     while len(" | ".join(text for _, text in needed)) > width and len(needed) > 1:
@@ -59,7 +62,7 @@ class Header(Static):
     def paint(self) -> None:
         """Repaint if the text changed."""
         width, count = max(self.size.width - 2, 1), len(self._alerts.active)
-        now_s = self._store.clock()
+        now_s = self._store.shown_at_s()
         text = header_text(self._store, now_s, width, count, read_only=self._read_only)
         if text != self._text:
             self._text = text

@@ -18,7 +18,8 @@ def title(view: LogView, store: Store) -> str:
     if query.pattern:
         parts.append(f"/{query.pattern.pattern} {'hides' if query.hide else 'dims'} others")
     if view.selection.until is not None:
-        parts.append(f"PAUSED +{view.ring.end - view.selection.until}, p goes on")
+        held = f"+{view.ring.end - view.selection.until}"
+        parts.append(f"REWOUND {held}" if store.timeline.shown else f"PAUSED {held}, p goes on")
     elif view.following:
         parts.append("FOLLOW")
     else:

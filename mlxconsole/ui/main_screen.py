@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from mlxconsole.log_selection import compiled
+from mlxconsole.ui.chart_view import ChartView
 from mlxconsole.ui.commands import Command, Palette, commands, named
 from mlxconsole.ui.header import Header
 from mlxconsole.ui.help_screen import HelpScreen
@@ -59,10 +60,14 @@ class MainScreen(Screen[None]):
         Binding("l", "only_rank", "This rank's lines only", id="log.rank", show=False),
         Binding("w", "on_log('wrap')", "Wrap lines", id="log.wrap", show=False),
         Binding("t", "on_log('time')", "Form of the time", id="log.time", show=False),
-        Binding("p", "on_log('pause')", "Pause log", id="log.pause"),
+        Binding("p", "pause", "Pause log", id="log.pause"),
         Binding("f", "on_log('follow')", "Follow log", id="log.follow"),
         Binding("tab", "app.focus_next", "Other pane", id="pane.next", show=False),
         Binding("escape", "back", "Drop filter, then page", id="filter.clear", show=False),
+        Binding("left_square_bracket", "rewind(-5)", "5 s back", id="time.back", show=False),
+        Binding("right_square_bracket", "rewind(5)", "5 s on", id="time.on", show=False),
+        Binding("left_curly_bracket", "rewind(-60)", "1 min back", id="time.far", show=False),
+        Binding("0", "live", "Back to now", id="time.live", show=False),
         Binding("R", "restart", "Restart rank", id="rank.restart"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
     ]
@@ -72,12 +77,14 @@ class MainScreen(Screen[None]):
 
     def __init__(self, store: Store, source: Source, alerts: Alerts) -> None:
         super().__init__(classes=f"page-{PAGES[0]}")
+        self._timeline = store.timeline
         self._read_only = source.read_only
         self._header = Header(store, alerts, read_only=source.read_only)
         self._tabs = Tabs()
         self._table = RankTable(store)
         self._log = LogView("log", store.log, store)
         self._events = LogView("events", store.events, store)
+        self._charts = ChartView(store)
         self._prompt = Prompt()
         self._restart = Restart(self, store, source)
 
@@ -93,13 +100,14 @@ class MainScreen(Screen[None]):
         yield self._table
         yield self._log
         yield self._events
+        yield self._charts
         yield self._prompt
         yield Footer(show_command_palette=False, compact=True)
 
     def paint(self) -> None:
         """Show the store's present picture."""
         # On the way out the timer may tick once more when widgets have gone already.
-        for part in (self._header, self._table, self._log, self._events):
+        for part in (self._header, self._table, self._log, self._events, self._charts):
             if part.is_attached and part.is_mounted and part.display:
                 part.paint()
 
@@ -109,6 +117,7 @@ class MainScreen(Screen[None]):
             *commands(self, MainScreen.BINDINGS),
             *commands(self._table, RankTable.BINDINGS),
             *commands(self.shown_log, LogView.BINDINGS),
+            *commands(self._charts, ChartView.BINDINGS),
         ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -120,8 +129,8 @@ class MainScreen(Screen[None]):
         self.set_class(False, f"page-{old}")
         self.set_class(True, f"page-{new}")
         self._tabs.page = new
-        first = {"logs": self._log, "events": self._events}.get(new, self._table)
-        first.focus()
+        first = {"logs": self._log, "events": self._events, "charts": self._charts}
+        first.get(new, self._table).focus()
         self.call_after_refresh(self.paint)
 
     def action_page(self, page: str) -> None:
@@ -134,6 +143,7 @@ class MainScreen(Screen[None]):
             "Everywhere": MainScreen.BINDINGS,
             "Ranks": RankTable.BINDINGS,
             "Log and events": LogView.BINDINGS,
+            "Charts": ChartView.BINDINGS,
             "Filter and command line": Prompt.BINDINGS,
             "Restart dialog": RestartDialog.BINDINGS,
         }
@@ -194,6 +204,32 @@ class MainScreen(Screen[None]):
         else:
             self.page = PAGES[0]
 
+    def action_rewind(self, seconds: int) -> None:
+        """Show an earlier, or later, moment: ranks, logs, events and charts together."""
+        self._timeline.move(seconds)
+        self._show_moment()
+
+    def action_pause(self) -> None:
+        """Hold the log, or let it go on; from the past, back to now."""
+        if self._timeline.shown:
+            self.action_live()
+        else:
+            self.shown_log.action_pause()
+
+    def action_live(self) -> None:
+        """Show what is now."""
+        self._timeline.shown = None
+        self._show_moment()
+
+    def _show_moment(self) -> None:
+        past = self._timeline.shown
+        self._log.choose(self._log.wanted, past.log_end if past else None)
+        self._events.choose(self._events.wanted, past.events_end if past else None)
+        self.paint()
+
     def action_restart(self) -> None:
         """Ask, then restart the selected rank."""
-        self._restart.ask(self._table.selected)
+        if self._timeline.shown:
+            self.notify("This is the past: 0 goes back to now", severity="warning")
+        else:
+            self._restart.ask(self._table.selected)

@@ -59,10 +59,10 @@ class RankTable(ScrollView, can_focus=True):
 
     def paint(self) -> None:
         """Take the store's present picture; repaint only if a character of it changed."""
-        columns, now_s = rank_columns.fit(self.size.width), self._store.clock()
+        columns, now_s = rank_columns.fit(self.size.width), self._store.shown_at_s()
         rows = tuple(
             (view.member.rank, *rank_columns.row(view, columns, now_s), rank_columns.tone(view))
-            for view in self._store.ranks.values()
+            for view in self._store.shown.values()
         )
         title = rank_columns.titles(columns)
         if (rows, title) == (self._rows, self._title):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.reactive import reactive
 from textual.widgets import Static
 
-PAGES = ("ranks", "logs", "events")
+PAGES = ("ranks", "logs", "charts", "events")
 
 
 class Tabs(Static):

@@ -126,7 +126,7 @@ async def test_pages_command_line_and_palette_reach_every_action() -> None:
 
         await pilot.press("colon", *"page.e", "enter")
         await running.shows("killed by signal 9")
-        assert "[3 Events]" in running.text()
+        assert "[4 Events]" in running.text()
         await pilot.press("colon", *"nonsense", "enter")
         await running.shows("nonsense: no such command")
         await pilot.press("colon", *"log.", "enter")
