@@ -163,6 +163,20 @@ def test_stop_token_ends_and_is_not_given_out() -> None:
     assert (update.tokens, update.finish_reason) == ((), "stop")
 
 
+def test_a_token_that_could_not_be_chosen_ends_its_sequence_only() -> None:
+    """A grammar that fails is one client's matter; its place on the ranks is freed."""
+    it = scheduler()
+    for name in ("a", "b"):
+        it.submit(sequence(name, length=1))
+    step = must(it.schedule(1))
+    first, second = step.rows
+    tokens = (TokenOut(first.sequence_id, 0, error="no token"), TokenOut(second.sequence_id, 7))
+    (_, failed), (_, went_on) = it.commit(StepResult(1, step.number, tokens))
+    assert str(failed.error) == "no token"
+    assert (went_on.error, len(went_on.tokens)) == (None, 1)
+    assert must(it.schedule(1)).closed == (first.sequence_id,)
+
+
 def test_places_are_bounded_and_taken_in_order() -> None:
     """First come, first served."""
     it = scheduler(places=1, depth=1)

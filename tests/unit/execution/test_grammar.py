@@ -39,6 +39,13 @@ def grammar_of(form: Form) -> str:
     return write_grammar(Marks(), {}, Thinking.OVER, form, None)
 
 
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """Of a token that is there."""
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return found
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model with a tokenizer; its vocabulary is larger than the tokenizer's."""
@@ -54,7 +61,7 @@ def tokenizer(folder: Path) -> Tokenizer:
 @pytest.fixture(scope="module")
 def stop_id(tokenizer: Tokenizer) -> int:
     """The end of a turn."""
-    return tokenizer.token_to_id("<|im_end|>")
+    return id_of(tokenizer, "<|im_end|>")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +169,7 @@ def test_logprobs_are_the_models(folder: Path, stop_id: int) -> None:
 def test_the_end_is_allowed_only_where_the_answer_is_complete(folder: Path, stop_id: int) -> None:
     """Any of the stop ids, also such as the tokenizer does not have; nothing else after it."""
     constraint = Grammars(folder / "tokenizer.json").open("start: /a{1,2}/", (stop_id, 500))
-    letter = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("a")
+    letter = id_of(Tokenizer.from_file(str(folder / "tokenizer.json")), "a")
     answers = [[letter] * count for count in range(3)]
     allowed = [set(np.flatnonzero(constraint.allowed(a, 512)).tolist()) for a in answers]
     assert allowed == [{letter}, {letter, stop_id, 500}, {stop_id, 500}]

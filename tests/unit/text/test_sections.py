@@ -81,3 +81,31 @@ def test_the_cuts_do_not_matter(pieces: list[str], size: int, in_reasoning: bool
     text = "".join(pieces)
     by_character = split(text, in_reasoning=in_reasoning)
     assert split(text, size, in_reasoning=in_reasoning) == by_character
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_a_call_made_by_a_grammar_may_quote_its_end_mark(size: int) -> None:
+    """Its arguments are whole JSON; only then the mark is one."""
+    call = '{"a": "</call> </call"}'
+    splitter = SectionSplitter(MARKS, json_calls=True)
+    text = f"x<call>{call}</call>\n<call>{{}}</call>"
+    parts = [part for i in range(0, len(text), size) for part in splitter.feed(text[i : i + size])]
+    assert parts + splitter.finish() == [(C, "x"), (CALL, call), (CALL, "{}")]
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("before", ["", "<think>why <call</think>\n\n"])
+def test_text_made_by_a_grammar_may_quote_the_mark_of_a_call(size: int, before: str) -> None:
+    """Where calls come instead of text, none begins within it; but several may follow."""
+    for answer, expected in (
+        ('{"a": "<call>"}', [(C, '{"a": "<call>"}')]),
+        ("<call>{}</call>\n<call>[]</call>", [(CALL, "{}"), (CALL, "[]")]),
+    ):
+        splitter = SectionSplitter(MARKS, calls_instead=True, json_calls=True)
+        text = before + answer
+        pieces = [text[i : i + size] for i in range(0, len(text), size)]
+        parts = [part for piece in pieces for part in splitter.feed(piece)] + splitter.finish()
+        shown = [part for part in parts if part[0] is not R]
+        joined = "".join(text for _, text in shown)
+        assert joined == "".join(text for _, text in expected)
+        assert {section for section, _ in shown} == {section for section, _ in expected}
