@@ -62,7 +62,7 @@ class Fault(StrEnum):
 
 def choose_ranks(fault: Fault, world_size: int, chance: random.Random) -> tuple[int, ...]:
     """Which ranks it hits: two for links and pairs, else one."""
-    if fault is Fault.KILL_LEADER:
+    if fault in {Fault.KILL_LEADER, Fault.KILL_API}:
         return (0,)
     if fault is Fault.KILL_FOLLOWER:
         return (chance.randrange(1, world_size),)

@@ -70,6 +70,7 @@ async def test_half_open_connections_hold_up_nobody(victim: Victim, undisturbed:
     assert await answer_of(victim) == undisturbed
 
 
+@pytest.mark.slow
 async def test_a_reader_of_one_byte_at_a_time_holds_up_nobody(
     victim: Victim, undisturbed: Answer
 ) -> None:

@@ -84,7 +84,7 @@ def slow(fault: Fault, ranks: tuple[int, ...], at_event: int = MID_DECODE) -> ob
     [
         (Fault.KILL_TWO, (0, 1), MID_DECODE),
         (Fault.STOP_WORKER, (1,), MID_DECODE),
-        (Fault.KILL_SUPERVISOR, (1,), MID_DECODE),
+        slow(Fault.KILL_SUPERVISOR, (1,)),
         slow(Fault.KILL_FOLLOWER, (1,), IN_PREFILL),
         slow(Fault.KILL_LEADER, (0,), IN_PREFILL),
         slow(Fault.KILL_LOADING, (1,), IN_PREFILL),
