@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LINK_THREADS = 4
+CLOSE_TIMEOUT_S = 2.0
 SERVICE_THREADS = 64
 """For the other services: each of their open streams may hold one."""
 
@@ -144,8 +145,8 @@ class Server:
         self._server.start()
 
     def close(self) -> None:
-        """End every call and free the port."""
-        self._server.stop(None)
+        """End every call and free the port; waits for that, within limits."""
+        self._server.stop(0).wait(CLOSE_TIMEOUT_S)
         self._link_service.close()
         # Their calls are cancelled; how quickly they see it is the services' own business.
         self._pool.shutdown(wait=False, cancel_futures=True)
