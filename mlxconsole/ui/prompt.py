@@ -11,6 +11,7 @@ from textual.widgets import Input
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from textual import events
     from textual.widget import Widget
 
 
@@ -18,6 +19,7 @@ class Prompt(Input):
     """Asks for one line; Enter answers, Escape takes it back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Take", id="prompt.submit"),
         Binding("escape", "cancel", "Cancel", id="prompt.cancel"),
     ]
 
@@ -52,12 +54,29 @@ class Prompt(Input):
         if self.display and self._try:
             self._try(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def action_submit(self) -> None:
         """Take the text."""
-        event.stop()
         self._close()
+        if self._try:  # the last changes may still be under way
+            self._try(self.value)
         if self._answer:
-            self._answer(event.value)
+            self._answer(self.value)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Close in the order of the keys, and hand on those that come after.
+
+        Bindings run when the key has gone up to the app and back: a fast typist's next keys would
+        still be taken for text.
+        """
+        closing = {"enter": "submit", "escape": "cancel"}.get(event.key)
+        if self.display and closing is None:
+            return
+        event.stop()
+        event.prevent_default()
+        if self.display:
+            await self.run_action(f"{closing}")
+        else:
+            self.app.simulate_key(event.key)
 
     def action_cancel(self) -> None:
         """Leave things as they were."""
@@ -68,4 +87,4 @@ class Prompt(Input):
     def _close(self) -> None:
         self.display = False
         if self._back_to is not None:
-            self._back_to.focus()
+            self.screen.set_focus(self._back_to)

@@ -91,6 +91,21 @@ async def test_keys_of_the_log() -> None:
         await running.shows("[1 Ranks]")
 
 
+async def test_a_fast_typist_gets_what_was_meant() -> None:
+    """Keys that come before the prompt has closed are for what follows."""
+    source = FakeSource(seeded.cluster(2))
+    filled(source)
+    app = ConsoleApp(source)
+    async with app.run_test(size=(100, 24)) as pilot:
+        running = Console(app, pilot)
+        await running.shows("line_59")
+        await pilot.press("slash")
+        for key in ("t", "i", "enter", "2", "h"):
+            app.simulate_key(key)
+        await running.shows("/ti hides others")
+        await running.shows("[2 Logs]")
+
+
 async def test_a_bad_pattern_is_told_and_escape_takes_the_filter_back() -> None:
     """What was there before the prompt comes back."""
     source = FakeSource(seeded.cluster(2))
