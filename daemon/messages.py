@@ -87,6 +87,8 @@ class TokenOut:
     """(token, logprob), best first."""
     error: str = ""
     """Why none could be chosen (then ``token`` means nothing): this sequence alone ends."""
+    later: bool = False
+    """None could be chosen yet: the sequence is to be run again, from its first token."""
 
 
 @dataclass(frozen=True, slots=True)

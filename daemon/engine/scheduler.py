@@ -111,6 +111,9 @@ class Scheduler:
             if out.error:
                 news.append(self._end(sequence, StepFailed(out.error)))
                 continue
+            if out.later:
+                self._run_again(sequence)
+                continue
             reason = sequence.accept(out.token)
             tokens = () if reason == "stop" else (out,)
             news.append((sequence, Update(sequence.request_id, tokens, reason)))
@@ -221,6 +224,13 @@ class Scheduler:
         if sequence.sequence_id in self._live:
             self._forget(sequence)
         return sequence, Update(sequence.request_id, error=error)
+
+    def _run_again(self, sequence: Sequence) -> None:
+        self._closing.append(sequence.sequence_id)
+        if sequence.group is not None:
+            self._groups[sequence.group].remove(sequence)
+        sequence.rewind()
+        self._prefilling.append(sequence)
 
     def _forget(self, sequence: Sequence) -> None:
         del self._live[sequence.sequence_id]

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from llguidance import LLMatcher, LLTokenizer
 
-WAIT_S = 2.0
-"""For the trie and the grammar, which are made while the prompt runs; the watchdog waits longer."""
+WAIT_S = 0.2
+"""For the trie and the grammar, which are made while the prompt runs; other streams wait too."""
 
 
 class GrammarFailed(Exception):
     """A sequence can't go on under its grammar; the text says why."""
+
+
+class GrammarNotReady(Exception):
+    """It is still being made: the sequence has to come again."""
 
 
 class Grammars:
@@ -68,6 +72,7 @@ class Constraint:
 
         Raises:
             GrammarFailed: no token may follow.
+            GrammarNotReady: nothing is known yet.
         """
         matcher, size = self._ready()
         new = list(answer[self._consumed :])
@@ -88,7 +93,7 @@ class Constraint:
         try:
             matcher, size = self._making.result(WAIT_S)
         except TimeoutError:
-            raise GrammarFailed("the grammar is still being prepared: try again") from None
+            raise GrammarNotReady from None
         except (OSError, ValueError, KeyError) as error:
             raise GrammarFailed(f"the tokenizer can't be constrained: {error}") from error
         if matcher.is_error():

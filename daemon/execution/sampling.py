@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from daemon.execution.grammar import GrammarFailed
+from daemon.execution.grammar import GrammarFailed, GrammarNotReady
 from daemon.execution.light_import import mlx_lm
 from daemon.messages import TokenOut
 
@@ -38,6 +38,8 @@ class Picked(NamedTuple):
     """The chain of keys: evaluated with the rest, or it would grow by a lazy link per token."""
     error: str = ""
     """Why there is no token."""
+    later: bool = False
+    """There is no token yet."""
 
 
 class Sampler:
@@ -71,6 +73,8 @@ class Sampler:
         if self._constraint is not None:
             try:
                 logits = self._constrained(self._constraint, logits, history)
+            except GrammarNotReady:
+                return Picked(mx.array([0]), None, self._key, later=True)
             except GrammarFailed as error:
                 return Picked(mx.array([0]), None, self._key, str(error))
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
@@ -78,8 +82,8 @@ class Sampler:
 
     def finish(self, picked: Picked) -> TokenOut:
         """What `pick` chose."""
-        if picked.error:
-            return TokenOut(self._id, 0, error=picked.error)
+        if picked.error or picked.later:
+            return TokenOut(self._id, 0, error=picked.error, later=picked.later)
         token = int(np.array(picked.token)[0])
         if picked.logits is None:
             return TokenOut(self._id, token)

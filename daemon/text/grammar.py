@@ -108,7 +108,9 @@ def regex_form(pattern: str) -> Form:
 
 def lark_form(grammar: str) -> Form:
     """Text of a grammar in llguidance's dialect of Lark; raises `GrammarRefusal`."""
-    _check(grammar)
+    from llguidance import LLMatcher  # noqa: PLC0415 - see above
+
+    _check(LLMatcher.grammar_from_lark(grammar))
     return Form("@form", grammar)
 
 
@@ -144,7 +146,10 @@ def write_grammar(
         answers.append("calls" if calls.required or form else _free_text(lark))
     start = f"start: {before}({' | '.join(answers)})"
     whole = "\n".join(["%llguidance {}", start, *lark.rules, ""])
-    return json.dumps({"grammars": [{"name": "answer", "lark_grammar": whole}, *lark.others]})
+    grammars = [{"name": "answer", "lark_grammar": whole}, *lark.others]
+    grammar = json.dumps({"grammars": grammars})
+    _check(grammar)
+    return grammar
 
 
 def _reasoning(lark: _Lark, thinking: Thinking, *, with_calls: bool) -> str:
@@ -223,7 +228,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
 def _check_schema(schema: Mapping[str, Any]) -> None:
     from llguidance import LLMatcher  # noqa: PLC0415 - see above
 
-    _check(LLMatcher.grammar_from_json_schema(dict(schema)), _KEYWORDS)
+    _check(LLMatcher.grammar_from_json_schema(json.dumps(schema)), _KEYWORDS)
 
 
 def _check(grammar: str, keywords: Sequence[tuple[str, str]] = ()) -> None:

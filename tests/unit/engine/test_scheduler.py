@@ -177,6 +177,25 @@ def test_a_token_that_could_not_be_chosen_ends_its_sequence_only() -> None:
     assert must(it.schedule(1)).closed == (first.sequence_id,)
 
 
+def test_a_sequence_whose_grammar_is_not_ready_comes_again() -> None:
+    """From its first token, opened anew; nobody hears of it."""
+    it = scheduler()
+    it.submit(sequence("a", length=3))
+    prompt = must(it.schedule(1))
+    it.commit(answer(prompt))
+    step = must(it.schedule(1))
+    [row] = step.rows
+    later = TokenOut(row.sequence_id, 0, later=True)
+    assert it.commit(StepResult(1, step.number, (later,))) == []
+    again = must(it.schedule(1))
+    assert again.closed == (row.sequence_id,)
+    assert [opened.sequence_id for opened in again.opened] == [row.sequence_id]
+    assert again.rows == prompt.rows
+    it.commit(answer(again))
+    [(_, update)] = it.commit(answer(must(it.schedule(1))))
+    assert [out.token for out in update.tokens] == [7]
+
+
 def test_places_are_bounded_and_taken_in_order() -> None:
     """First come, first served."""
     it = scheduler(places=1, depth=1)

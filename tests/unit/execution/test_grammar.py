@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -12,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from daemon.execution.executor import StageExecutor
-from daemon.execution.grammar import GrammarFailed, Grammars
+from daemon.execution.grammar import Constraint, GrammarFailed, Grammars
 from daemon.execution.loading import load_stage
 from daemon.execution.sampling import Sampler
 from daemon.messages import OpenSequence, Row, SamplingParams, Step
@@ -204,6 +205,15 @@ def test_an_answer_outside_its_grammar_is_reported(folder: Path) -> None:
     constraint = Grammars(folder / "tokenizer.json").open('start: "a"', ())
     with pytest.raises(GrammarFailed, match="left its grammar"):
         constraint.allowed([random.Random(0).randrange(200)] * 3, 512)
+
+
+def test_a_grammar_in_the_making_holds_nobody_up(stop_id: int) -> None:
+    """The sequence is sent back; it will find its grammar when it comes again."""
+    making: Future[Any] = Future()
+    opened = OpenSequence(1, SamplingParams(grammar="yes"), 2, stop_ids=(stop_id,))
+    sampler = Sampler(opened, Constraint(making, (stop_id,)))
+    out = sampler.finish(sampler.pick(mx.zeros((1, 512)), [0, 1]))
+    assert (out.later, out.error) == (True, "")
 
 
 def test_no_stop_id_and_nothing_left_is_reported(folder: Path) -> None:
