@@ -55,7 +55,7 @@ prepare() {
         "$venv/bin/python" -m ensurepip --default-pip >/dev/null 2>&1 ||
         fail "$venv has no pip: remove the folder and run this again"
     echo "Installing mlxconsole$1 and what it needs into $venv" >&2
-    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install)
+    local pip=("$venv/bin/python" -m pip install --disable-pip-version-check)
     { "${pip[@]}" --require-hashes -r "$(lock_of "$1")" &&
         "${pip[@]}" --no-deps -e "$root"; } >&2 ||
         fail "the installation failed, see above: fix the cause and run this again"

@@ -32,6 +32,10 @@ esac
 """
 
 
+INSTALLED = ["pip ROOT/requirements.lock", "pip ROOT"]
+"""What is needed, by the lock, then the project itself."""
+
+
 class Clone:
     """A copy of the launch folder beside a stub Python."""
 
@@ -40,6 +44,9 @@ class Clone:
         shutil.copytree(ROOT / "launch", self.root / "launch")
         self.pyproject = self.root / "pyproject.toml"
         self.pyproject.write_text("[project]\n")
+        self.lock = self.root / "requirements.lock"
+        for lock in (self.lock, self.root / "requirements-dev.lock"):
+            lock.write_text("textual==1\n")
         self._calls = folder / "calls"
         self._bin = folder / "bin"
         self._bin.mkdir()
@@ -80,7 +87,7 @@ def test_the_first_start_prepares_and_the_second_does_not(clone: Clone) -> None:
     first = clone.run("up", "--ranks", "2", "--model", "a b")
     assert first.stdout == "mlxconsole up --ranks 2 --model a b\n"
     assert "Installing mlxconsole" in first.stderr
-    assert clone.calls() == ["venv", "pip ROOT"]
+    assert clone.calls() == ["venv", *INSTALLED]
     second = clone.run("up")
     assert (second.stdout, second.stderr) == ("mlxconsole up\n", "")
     assert clone.calls() == []
@@ -92,7 +99,16 @@ def test_a_changed_pyproject_is_installed_again(clone: Clone) -> None:
     clone.calls()
     clone.pyproject.write_text("[project]\nname = 'other'\n")
     clone.run("up")
-    assert clone.calls() == ["pip ROOT"]
+    assert clone.calls() == INSTALLED
+
+
+def test_a_changed_lock_is_installed_again(clone: Clone) -> None:
+    """The versions of what it needs are part of what was installed."""
+    clone.run("up")
+    clone.calls()
+    clone.lock.write_text("textual==2\n")
+    clone.run("up")
+    assert clone.calls() == INSTALLED
 
 
 def test_a_development_environment_serves_up_too(clone: Clone) -> None:
@@ -101,7 +117,7 @@ def test_a_development_environment_serves_up_too(clone: Clone) -> None:
     clone.run("up")
     clone.calls()
     clone.run("test")
-    assert clone.calls()[0] == "pip ROOT[dev]"
+    assert clone.calls()[:2] == ["pip ROOT/requirements-dev.lock", "pip ROOT"]
     clone.run("up")
     assert clone.calls() == []
 
@@ -114,7 +130,7 @@ def test_a_failed_installation_is_tried_again(clone: Clone) -> None:
     assert failed.stderr.splitlines()[-1].startswith("up: the installation failed")
     clone.calls()
     assert clone.run("up").stdout == "mlxconsole up\n"
-    assert clone.calls() == ["pip ROOT"]
+    assert clone.calls() == INSTALLED
 
 
 def test_an_old_python_is_refused_with_a_way_out(clone: Clone) -> None:
