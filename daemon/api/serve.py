@@ -96,4 +96,5 @@ async def serve(
         await asyncio.wait((serving,), timeout=LAST_CALL_S)
     for task in (serving, ending):
         task.cancel()
-    await asyncio.gather(serving, ending, return_exceptions=True)
+    # A connection whose reader has stopped reading may not close: the process does not wait for it.
+    await asyncio.wait((serving, ending), timeout=LAST_CALL_S)
