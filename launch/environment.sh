@@ -56,7 +56,9 @@ prepare() {
         fail "$venv has no pip: remove the folder and run this again"
     echo "Installing mlxconsole$1 and what it needs into $venv" >&2
     local pip=("$venv/bin/python" -m pip install --disable-pip-version-check)
-    { "${pip[@]}" --require-hashes -r "$(lock_of "$1")" &&
+    # The lock is complete, so nothing is resolved: an old pip would look for newer versions of what
+    # is asked for with extras (coverage[toml]) and then refuse them, since they have no hash.
+    { "${pip[@]}" --no-deps --require-hashes -r "$(lock_of "$1")" &&
         "${pip[@]}" --no-deps -e "$root"; } >&2 ||
         fail "the installation failed, see above: fix the cause and run this again"
     stamp "$1" >"$venv/stamp$1"
