@@ -87,6 +87,11 @@ class BulkSender:
         lane.outbox.push(Kind.CHUNK, transfer.number, pieces, size)
         return lane.outbox.take()
 
+    def progress(self) -> tuple[int, int]:
+        """Bytes that have arrived, and bytes in all, of the messages under way."""
+        total = sum(each.size for each in self._under_way.values())
+        return total - sum(each.unacknowledged for each in self._under_way.values()), total
+
     def acknowledged(self, entries: list[Entry]) -> None:
         """The peer has these chunks."""
         for entry in entries:
@@ -166,6 +171,11 @@ class BulkReceiver:
             self._pending.setdefault(tag, deque()).append(incoming)
         self.announced = number
         return number if refused else None
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes that are here, and bytes in all, of the messages on their way in (any thread)."""
+        incoming = list(self._incoming.values())
+        return sum(each.filled for each in incoming), sum(each.size for each in incoming)
 
     def pending(self, tag: int) -> bool:
         """Whether messages of a tag wait for a large one to be complete."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from daemon.comm.bulk import Transfer
+    from daemon.comm.link_stats import LinkStats
     from daemon.comm.settings import CommSettings
     from daemon.errors import CommError
 
@@ -171,6 +172,10 @@ class Endpoint:
     def link_states(self) -> dict[int, tuple[str, str]]:
         """State of the link to each peer (`State` values) and the reason of its last trouble."""
         return {peer: (link.state.value, link.reason) for peer, link in self._links.items()}
+
+    def link_stats(self) -> dict[int, LinkStats]:
+        """Bytes, progress of large messages and round trips of the link to each peer."""
+        return {peer: link.stats() for peer, link in self._links.items()}
 
     def counters(self) -> dict[str, int]:
         """Bytes of frames since the start, over all links: `bytes_sent`, `bytes_received`."""

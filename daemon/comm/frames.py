@@ -38,9 +38,9 @@ class Kind(IntEnum):
     WELCOME = 16
     """First frame of a stream: answers the handshake."""
     ACK = 17
-    """Heartbeat and acknowledgement; every header acknowledges."""
+    """Acknowledgement, as every header is; the tag field names the probe it answers, or 0."""
     ACK_NOW = 18
-    """The same, and asks for one back."""
+    """Heartbeat and numbered probe: asks for an ACK with its number."""
 
 
 class Header(NamedTuple):

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.comm.frames import Kind, pack_header
+from daemon.comm.link_stats import RoundTrips
 from daemon.comm.session import Entry, Inbox, Outbox
 
 if TYPE_CHECKING:
@@ -69,17 +70,22 @@ class Lane:
         self.work = threading.Condition(lock)
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.round_trips = RoundTrips()
         self._heartbeat_s = heartbeat_s
         self._feed = feed
         self._lock = lock
-        self._last_sent = 0.0
-        self._ack_now: int | None = None  # kind of the frame to acknowledge with
+        self._last_probe = 0.0
+        self._ack_due = False
+        self._ask = False
+        self._echo = 0  # number of the peer's probe to answer
         self._closed = False
 
     def reset(self) -> None:
         """A new session: nothing sent, nothing received, no stream of the old one."""
         self.outbox, self.inbox = Outbox(), Inbox()
         self.inbound = self.hold = False
+        self._ack_due = self._ask = False
+        self._echo = 0
         self.detach()
 
     def detach(self) -> None:
@@ -128,13 +134,19 @@ class Lane:
             stream.cancel()
         with self._lock:
             stream.busy = False
-            if self.outbox.unsent or self._ack_now is not None:
+            if self.outbox.unsent or self._ack_due:
                 self.work.notify()
 
     def acknowledge_soon(self, *, ask: bool = False) -> None:
         """Have an acknowledgement sent; with ``ask``, one that wants an answer."""
-        self._ack_now = Kind.ACK_NOW if ask else (self._ack_now or Kind.ACK)
+        self._ack_due = True
+        self._ask |= ask
         self.work.notify()
+
+    def answer(self, probe: int) -> None:
+        """The peer asks for an acknowledgement, with the number of its probe."""
+        self._echo = probe
+        self.acknowledge_soon()
 
     def note_received(self, size: int) -> None:
         """A frame was accepted: acknowledge every few of them."""
@@ -176,15 +188,27 @@ class Lane:
             head = (entry.kind, entry.tag, entry.sequence, self._acknowledgement())
             frame = b"".join((pack_header(*head), *entry.parts))
             self.bytes_sent += len(frame)
-        elif self._ack_now is not None or now - self._last_sent >= heartbeat_s > 0:
-            kind = self._ack_now or Kind.ACK
-            frame = pack_header(kind, 0, 0, self._acknowledgement())
-            self._ack_now = None
+        elif (control := self._control(now, heartbeat_s)) is not None:
+            frame = pack_header(*control, 0, self._acknowledgement())
         else:
             return None
-        self._last_sent = now
         stream.busy = True
         return stream, frame
+
+    def _control(self, now: float, heartbeat_s: float) -> tuple[int, int] | None:
+        """Kind and tag of the frame to send without a message, if one is due."""
+        if self._echo:
+            probe, self._echo = self._echo, 0
+            self._ack_due = self._ask
+            return Kind.ACK, probe
+        if self._ask or now - self._last_probe >= heartbeat_s > 0:
+            self._ack_due = self._ask = False
+            self._last_probe = now
+            return Kind.ACK_NOW, self.round_trips.begin(now)
+        if self._ack_due:
+            self._ack_due = False
+            return Kind.ACK, 0
+        return None
 
     def _acknowledgement(self) -> int:
         return self.inbox.tell() if self._may_tell else self.inbox.told

@@ -20,6 +20,7 @@ from daemon.comm.frames import (
     unpack_header,
 )
 from daemon.comm.link_state import BULK, SMALL, Call, LinkState, State
+from daemon.comm.link_stats import LinkStats
 from daemon.errors import CodecError, HandshakeRefused, MessageTooLarge, SendTimeout
 
 if TYPE_CHECKING:
@@ -283,7 +284,9 @@ class Link(LinkState):
             self.room.notify_all()
         if header.kind >= Kind.CONTROL:
             if header.kind == Kind.ACK_NOW:
-                lane.acknowledge_soon()
+                lane.answer(header.tag)
+            elif header.tag:
+                lane.round_trips.end(header.tag, self._last_heard)
             return False
         if not inbox.accept(header.sequence, size):
             return False
@@ -298,6 +301,27 @@ class Link(LinkState):
                 lane.acknowledge_soon()
                 self.announced_bulk.notify_all()
             lane.hold = hold
+
+    def stats(self) -> LinkStats:
+        """A snapshot."""
+        trips = self.lanes[SMALL].round_trips
+        with self.lock:
+            out_done, out_total = self.bulk_out.progress()
+            in_done, in_total = self._bulk_in.progress()
+            return LinkStats(
+                state=self.state.value,
+                reason=self.reason,
+                interruptions=self.interruptions,
+                bytes_sent=sum(lane.bytes_sent for lane in self.lanes),
+                bytes_received=sum(lane.bytes_received for lane in self.lanes),
+                unacknowledged_bytes=sum(lane.outbox.unacknowledged_bytes for lane in self.lanes),
+                bulk_out_done=out_done,
+                bulk_out_total=out_total,
+                bulk_in_done=in_done,
+                bulk_in_total=in_total,
+                rtt_p50_s=trips.percentile(50),
+                rtt_p99_s=trips.percentile(99),
+            )
 
     # Leaving.
 

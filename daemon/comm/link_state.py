@@ -75,6 +75,7 @@ class LinkState:
         self.peer = peer
         self.state = State.CONNECTING
         self.reason = "has not come up yet"
+        self.interruptions = 0
         self.refusal = ""
         """Why the peer refuses us, if it does."""
         self.lock = threading.RLock()
@@ -261,6 +262,7 @@ class LinkState:
     def _interrupt(self, reason: str, since: float | None = None) -> None:
         if self.state is State.UP:
             self.state = State.INTERRUPTED
+            self.interruptions += 1
             self.reason = reason
             self._since = since or time.monotonic()
             self.lanes[SMALL].work.notify()
