@@ -22,6 +22,8 @@ from protos import engine_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from daemon.messages import PromptScores
+
 PROBE_TIMEOUT_S = 5.0
 
 _Outbox = queue.SimpleQueue[pb.Updates | None]
@@ -79,6 +81,8 @@ class EngineService(engine_pb2_grpc.EngineServicer):
             max_context=model.max_context,
             world_size=model.world_size,
             epoch=front.epoch,
+            running=front.running,
+            queued=front.queued,
             ready=not waiting_for,
             waiting_for=waiting_for,
         )
@@ -156,6 +160,7 @@ def call_from_proto(request: pb.GenerateRequest) -> Call:
             logprobs=s.logprobs,
             top_logprobs=s.top_logprobs,
             grammar=s.grammar,
+            prompt_logprobs=s.prompt_logprobs,
         ),
     )
 
@@ -167,8 +172,24 @@ def update_to_proto(update: Update) -> pb.Update:
         token = message.tokens.add(id=out.token, logprob=out.logprob)
         for other, logprob in out.top:
             token.top.add(token=other, logprob=logprob)
+    if update.prompt is not None:
+        _add_prompt(message, update.prompt)
     if update.error is not None:
         error = update.error if isinstance(update.error, ClusterError) else StepFailed("failed")
         message.error.code = grpc_code(error)
         message.error.message = str(update.error)
     return message
+
+
+def _add_prompt(message: pb.Update, scores: PromptScores) -> None:
+    """The prompt's tokens are known to the client: only what the model thought of them goes."""
+    rows = zip(
+        scores.logprobs.tolist(),
+        scores.top_tokens.tolist(),
+        scores.top_logprobs.tolist(),
+        strict=True,
+    )
+    for logprob, tokens, logprobs in rows:
+        token = message.prompt.add(logprob=logprob)
+        for other, value in zip(tokens, logprobs, strict=True):
+            token.top.add(token=other, logprob=value)

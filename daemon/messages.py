@@ -35,6 +35,8 @@ class SamplingParams:
     top_logprobs: int = 0
     grammar: str = ""
     """What the answer must be, as llguidance writes grammars; empty: anything."""
+    prompt_logprobs: bool = False
+    """Score the prompt's own tokens too. Such a prompt is run as a whole, whatever is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,18 @@ class Step:
     rows: tuple[Row, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptScores:
+    """Natural logs under the model for every token of a prompt but the first (NumPy arrays)."""
+
+    logprobs: Any
+    """(n,) float32."""
+    top_tokens: Any
+    """(n, top_logprobs) int32, best first."""
+    top_logprobs: Any
+    """(n, top_logprobs) float32."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenOut:
     """A token that the last rank chose."""
@@ -89,6 +103,8 @@ class TokenOut:
     """Why none could be chosen (then ``token`` means nothing): this sequence alone ends."""
     later: bool = False
     """None could be chosen yet: the sequence is to be run again, from its first token."""
+    prompt: PromptScores | None = None
+    """With the first token, if asked for."""
 
 
 @dataclass(frozen=True, slots=True)

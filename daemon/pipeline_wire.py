@@ -28,6 +28,7 @@ for _class in (
     messages.Step,
     messages.StepFrame,
     messages.TokenOut,
+    messages.PromptScores,
     messages.StepResult,
     messages.Plan,
     messages.Hello,

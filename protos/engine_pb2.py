@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/engine.proto\x12\rmlxconsole.v1\"Z\n\x07\x43ommand\x12\x32\n\x08generate\x18\x01 \x01(\x0b\x32\x1e.mlxconsole.v1.GenerateRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ommand\"(\n\tLogitBias\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\x92\x02\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x1a\n\x12repetition_penalty\x18\x08 \x01(\x02\x12,\n\nlogit_bias\x18\t \x03(\x0b\x32\x18.mlxconsole.v1.LogitBias\x12\x10\n\x08logprobs\x18\n \x01(\x08\x12\x14\n\x0ctop_logprobs\x18\x0b \x01(\r\x12\x0f\n\x07grammar\x18\x0c \x01(\t\"\xb2\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nprompt_ids\x18\x02 \x03(\r\x12\x15\n\rgenerated_ids\x18\x03 \x03(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x10\n\x08stop_ids\x18\x05 \x03(\r\x12)\n\x08sampling\x18\x06 \x01(\x0b\x32\x17.mlxconsole.v1.Sampling\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\",\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"L\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12&\n\x03top\x18\x03 \x03(\x0b\x32\x19.mlxconsole.v1.TopLogprob\"-\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x9c\x01\n\x06Update\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06tokens\x18\x02 \x03(\x0b\x32\x14.mlxconsole.v1.Token\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12*\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.mlxconsole.v1.RequestError\"1\n\x07Updates\x12&\n\x07updates\x18\x01 \x03(\x0b\x32\x15.mlxconsole.v1.Update\"\x11\n\x0f\x44\x65scribeRequest\"\xb0\x01\n\nEngineInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06layers\x18\x03 \x01(\r\x12\x12\n\nvocab_size\x18\x04 \x01(\r\x12\x13\n\x0bmax_context\x18\x05 \x01(\r\x12\x12\n\nworld_size\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\r\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\"\x0e\n\x0cProbeRequest\",\n\nProbeReply\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\r2\xcf\x01\n\x06\x45ngine\x12=\n\x07Session\x12\x16.mlxconsole.v1.Command\x1a\x16.mlxconsole.v1.Updates(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1e.mlxconsole.v1.DescribeRequest\x1a\x19.mlxconsole.v1.EngineInfo\x12?\n\x05Probe\x12\x1b.mlxconsole.v1.ProbeRequest\x1a\x19.mlxconsole.v1.ProbeReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/engine.proto\x12\rmlxconsole.v1\"Z\n\x07\x43ommand\x12\x32\n\x08generate\x18\x01 \x01(\x0b\x32\x1e.mlxconsole.v1.GenerateRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ommand\"(\n\tLogitBias\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xab\x02\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x1a\n\x12repetition_penalty\x18\x08 \x01(\x02\x12,\n\nlogit_bias\x18\t \x03(\x0b\x32\x18.mlxconsole.v1.LogitBias\x12\x10\n\x08logprobs\x18\n \x01(\x08\x12\x14\n\x0ctop_logprobs\x18\x0b \x01(\r\x12\x0f\n\x07grammar\x18\x0c \x01(\t\x12\x17\n\x0fprompt_logprobs\x18\r \x01(\x08\"\xb2\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nprompt_ids\x18\x02 \x03(\r\x12\x15\n\rgenerated_ids\x18\x03 \x03(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x10\n\x08stop_ids\x18\x05 \x03(\r\x12)\n\x08sampling\x18\x06 \x01(\x0b\x32\x17.mlxconsole.v1.Sampling\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\",\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"L\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12&\n\x03top\x18\x03 \x03(\x0b\x32\x19.mlxconsole.v1.TopLogprob\"-\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc2\x01\n\x06Update\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06tokens\x18\x02 \x03(\x0b\x32\x14.mlxconsole.v1.Token\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12*\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.mlxconsole.v1.RequestError\x12$\n\x06prompt\x18\x06 \x03(\x0b\x32\x14.mlxconsole.v1.Token\"1\n\x07Updates\x12&\n\x07updates\x18\x01 \x03(\x0b\x32\x15.mlxconsole.v1.Update\"\x11\n\x0f\x44\x65scribeRequest\"\xd1\x01\n\nEngineInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06layers\x18\x03 \x01(\r\x12\x12\n\nvocab_size\x18\x04 \x01(\r\x12\x13\n\x0bmax_context\x18\x05 \x01(\r\x12\x12\n\nworld_size\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\r\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\x12\x0f\n\x07running\x18\n \x01(\r\x12\x0e\n\x06queued\x18\x0b \x01(\r\"\x0e\n\x0cProbeRequest\",\n\nProbeReply\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\r2\xcf\x01\n\x06\x45ngine\x12=\n\x07Session\x12\x16.mlxconsole.v1.Command\x1a\x16.mlxconsole.v1.Updates(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1e.mlxconsole.v1.DescribeRequest\x1a\x19.mlxconsole.v1.EngineInfo\x12?\n\x05Probe\x12\x1b.mlxconsole.v1.ProbeRequest\x1a\x19.mlxconsole.v1.ProbeReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOGITBIAS']._serialized_start=130
   _globals['_LOGITBIAS']._serialized_end=170
   _globals['_SAMPLING']._serialized_start=173
-  _globals['_SAMPLING']._serialized_end=447
-  _globals['_GENERATEREQUEST']._serialized_start=450
-  _globals['_GENERATEREQUEST']._serialized_end=628
-  _globals['_TOPLOGPROB']._serialized_start=630
-  _globals['_TOPLOGPROB']._serialized_end=674
-  _globals['_TOKEN']._serialized_start=676
-  _globals['_TOKEN']._serialized_end=752
-  _globals['_REQUESTERROR']._serialized_start=754
-  _globals['_REQUESTERROR']._serialized_end=799
-  _globals['_UPDATE']._serialized_start=802
-  _globals['_UPDATE']._serialized_end=958
-  _globals['_UPDATES']._serialized_start=960
-  _globals['_UPDATES']._serialized_end=1009
-  _globals['_DESCRIBEREQUEST']._serialized_start=1011
-  _globals['_DESCRIBEREQUEST']._serialized_end=1028
-  _globals['_ENGINEINFO']._serialized_start=1031
-  _globals['_ENGINEINFO']._serialized_end=1207
-  _globals['_PROBEREQUEST']._serialized_start=1209
-  _globals['_PROBEREQUEST']._serialized_end=1223
-  _globals['_PROBEREPLY']._serialized_start=1225
-  _globals['_PROBEREPLY']._serialized_end=1269
-  _globals['_ENGINE']._serialized_start=1272
-  _globals['_ENGINE']._serialized_end=1479
+  _globals['_SAMPLING']._serialized_end=472
+  _globals['_GENERATEREQUEST']._serialized_start=475
+  _globals['_GENERATEREQUEST']._serialized_end=653
+  _globals['_TOPLOGPROB']._serialized_start=655
+  _globals['_TOPLOGPROB']._serialized_end=699
+  _globals['_TOKEN']._serialized_start=701
+  _globals['_TOKEN']._serialized_end=777
+  _globals['_REQUESTERROR']._serialized_start=779
+  _globals['_REQUESTERROR']._serialized_end=824
+  _globals['_UPDATE']._serialized_start=827
+  _globals['_UPDATE']._serialized_end=1021
+  _globals['_UPDATES']._serialized_start=1023
+  _globals['_UPDATES']._serialized_end=1072
+  _globals['_DESCRIBEREQUEST']._serialized_start=1074
+  _globals['_DESCRIBEREQUEST']._serialized_end=1091
+  _globals['_ENGINEINFO']._serialized_start=1094
+  _globals['_ENGINEINFO']._serialized_end=1303
+  _globals['_PROBEREQUEST']._serialized_start=1305
+  _globals['_PROBEREQUEST']._serialized_end=1319
+  _globals['_PROBEREPLY']._serialized_start=1321
+  _globals['_PROBEREPLY']._serialized_end=1365
+  _globals['_ENGINE']._serialized_start=1368
+  _globals['_ENGINE']._serialized_end=1575
 # @@protoc_insertion_point(module_scope)

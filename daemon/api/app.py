@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import Quart
 
-from daemon.api import auth, chat, completions, health, models, openapi, responses, tokens
+from daemon.api import auth, chat, completions, cors, health, models, openapi, responses, tokens
 from daemon.api.http import register_errors
 from daemon.api.meter import RequestMeter
 
@@ -23,7 +23,10 @@ def make_app(context: ApiContext) -> RequestMeter:
     app.config["MAX_CONTENT_LENGTH"] = context.settings.api.max_body_bytes
     app.config["BODY_TIMEOUT"] = 60
     app.config["RESPONSE_TIMEOUT"] = None
+    # `//` is no other way to write `/`: an API answers, it does not redirect.
+    app.url_map.merge_slashes = False
     register_errors(app)
+    cors.register(app, context.settings.api.cors_origin)
     auth.register(app, context.key_digests)
     for part in (models, chat, completions, responses, tokens, health, openapi):
         part.register(app, context)

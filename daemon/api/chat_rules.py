@@ -5,10 +5,12 @@ Owns refusals of features that this server lacks, each naming the parameter. Pur
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from daemon.api.constraints import is_constrained
 from daemon.api.errors import bad_request, unsupported
+from daemon.api.turns import check_turns
 
 if TYPE_CHECKING:
     from daemon.api.schemas.chat import ChatRequest
@@ -40,13 +42,32 @@ def check_chat(request: ChatRequest) -> None:
 
 
 def check_shape(request: ChatRequest) -> None:
-    """Check what the answer must be: which calls, which form; raises `ApiError`."""
+    """Check messages, and what the answer must be: which calls, which form; raises `ApiError`."""
+    check_turns(request.messages)
+    _check_functions(request)
     _check_tools(request)
     _check_form(request)
 
 
+def _check_functions(request: ChatRequest) -> None:
+    for place, tool in enumerate(request.tools or ()):
+        kind = (tool.function.parameters or {}).get("type", "object")
+        if kind != "object":
+            raise bad_request(
+                f"Invalid schema for function '{tool.function.name}': schema must be a JSON Schema "
+                f"of 'type: \"object\"', got 'type: {json.dumps(kind)}'.",
+                f"tools[{place}].function.parameters",
+                "invalid_function_parameters",
+            )
+
+
 def _check_tools(request: ChatRequest) -> None:
     choice, tools = request.tool_choice, request.tools or []
+    if request.parallel_tool_calls is not None and not tools:
+        raise bad_request(
+            "'parallel_tool_calls' is only allowed when 'tools' are specified.",
+            "parallel_tool_calls",
+        )
     if choice is None:
         return
     if choice.type != "none" and not tools:

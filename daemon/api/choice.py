@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from daemon.errors import StepFailed
+from daemon.text.answer import Delta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from daemon.api.engine import TokenBatch
     from daemon.messages import TokenOut
-    from daemon.text.answer import AnswerReader, Delta
+    from daemon.text.answer import AnswerReader
 
 
 class ShownToken(NamedTuple):
@@ -35,24 +36,43 @@ class Update:
     tokens: tuple[ShownToken, ...] = ()
     """Tokens of the delta's content, for logprobs (only if they were asked for)."""
     finish_reason: str = ""
+    prompt: tuple[TokenOut, ...] | None = None
+    """The prompt's tokens but the first, once, if their logprobs were asked for."""
 
 
 class Choice:
     """Reads one sequence. After `finished`, no more tokens are wanted."""
 
-    def __init__(self, index: int, reader: AnswerReader, *, keep_tokens: bool) -> None:
+    def __init__(
+        self,
+        index: int,
+        reader: AnswerReader,
+        *,
+        keep_tokens: bool,
+        scored: bool = False,
+        prompt_only: bool = False,
+    ) -> None:
+        """``scored``: tell of the prompt's tokens first; ``prompt_only``: and of nothing else."""
         self.index = index
         self.reader = reader
         self.completion_tokens = 0
         self.cached_tokens = 0
         self.finished = False
         self._keep_tokens = keep_tokens
+        self._scored = scored
+        self._prompt_only = prompt_only
         self._pending: deque[tuple[int, ShownToken]] = deque()
         """Content tokens whose text is not out yet, each behind the place where its text ends."""
 
     def read(self, batch: TokenBatch) -> Iterator[Update]:
         """Updates that the batch brings; the engine's batches after the end are ignored."""
         self.cached_tokens = max(self.cached_tokens, batch.cached_tokens)
+        if self._scored:
+            self._scored = False
+            yield Update(self.index, Delta(), prompt=batch.prompt)
+        if self._prompt_only:
+            yield self._last(Delta(), "length")
+            return
         for token in batch.tokens:
             self.completion_tokens += 1
             start = self.reader.content_seen

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.chat_format import dump
-from daemon.api.logprobs import completion_logprobs
+from daemon.api.logprobs import completion_logprobs, prompt_logprobs
 from daemon.api.stream import DONE, error_event
 from daemon.api.usage import usage_body
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from daemon.api.choice import ShownToken, Update
     from daemon.api.errors import ApiError
     from daemon.api.generation import Usage
+    from daemon.messages import TokenOut
     from daemon.text.model import TextModel
 
 _quoted: Callable[[str], str] = encode_basestring
@@ -52,13 +53,24 @@ class CompletionHead:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The prompt, told back before a choice."""
+
+    text: str = ""
+    """Empty without `echo`."""
+    prompt_ids: tuple[int, ...] = ()
+    """Only if their logprobs are wanted, which come with the first update."""
+
+
 class WholeCompletion:
     """Collects the updates of one choice."""
 
-    def __init__(self, index: int, echo: str) -> None:
+    def __init__(self, index: int, echo: Echo) -> None:
         self._index = index
         self._echo = echo
-        self._pieces = [echo]
+        self._pieces = [echo.text]
+        self._prompt: tuple[TokenOut, ...] | None = None
         self._tokens: list[ShownToken] = []
         self._finish_reason = "length"
 
@@ -66,13 +78,17 @@ class WholeCompletion:
         """Take in one update."""
         self._pieces.append(update.delta.content)
         self._tokens.extend(update.tokens)
+        self._prompt = update.prompt if self._prompt is None else self._prompt
         self._finish_reason = update.finish_reason or self._finish_reason
 
     def body(self, text: TextModel, top_logprobs: int | None) -> dict[str, Any]:
         """The choice; ``top_logprobs`` is None where no logprobs were asked for."""
         logprobs = None
         if top_logprobs is not None:
-            logprobs = completion_logprobs(text, self._tokens, top_logprobs, len(self._echo))
+            logprobs = completion_logprobs(text, self._tokens, top_logprobs, len(self._echo.text))
+            if self._prompt is not None:
+                before = prompt_logprobs(text, self._echo.prompt_ids, self._prompt, top_logprobs)
+                logprobs = {name: before[name] + logprobs[name] for name in logprobs}
         return {
             "text": "".join(self._pieces),
             "index": self._index,
@@ -88,12 +104,12 @@ class CompletionStream:
         self,
         head: CompletionHead,
         text: TextModel,
-        echoes: Sequence[str],
+        echoes: Sequence[Echo],
         *,
         top_logprobs: int | None,
         usage: Callable[[], Usage] | None,
     ) -> None:
-        """``echoes``: what each choice begins with; empty strings without echo."""
+        """``usage``: where to get the counts from, if the client wants them."""
         self._start = f'data: {dump(head.fields())[:-1]},"choices":['
         self._end = '],"usage":null}\n\n' if usage else "]}\n\n"
         self._echoes = echoes
@@ -102,15 +118,21 @@ class CompletionStream:
         self._top_logprobs = top_logprobs
 
     def opening(self) -> bytes:
-        """The prompts, where they are echoed."""
-        chunks = [self._chunk(i, echo) for i, echo in enumerate(self._echoes) if echo]
+        """The prompts, where they are echoed; those whose logprobs are wanted come later."""
+        chunks = [
+            self._chunk(i, echo.text)
+            for i, echo in enumerate(self._echoes)
+            if echo.text and not echo.prompt_ids
+        ]
         return "".join(chunks).encode()
 
     def update(self, update: Update) -> bytes:
         """A chunk for one update; the last one holds the finish reason."""
+        if update.prompt is not None:
+            return self._prompt_chunk(update.index, update.prompt)
         logprobs = "null"
         if self._top_logprobs is not None and update.tokens:
-            offset = len(self._echoes[update.index])
+            offset = len(self._echoes[update.index].text)
             logprobs = dump(
                 completion_logprobs(self._text, update.tokens, self._top_logprobs, offset)
             )
@@ -126,6 +148,11 @@ class CompletionStream:
     def failure(self, error: ApiError) -> bytes:
         """See `StreamWriter`; no end mark follows."""
         return error_event(error)
+
+    def _prompt_chunk(self, index: int, scored: tuple[TokenOut, ...]) -> bytes:
+        echo = self._echoes[index]
+        logprobs = prompt_logprobs(self._text, echo.prompt_ids, scored, self._top_logprobs or 0)
+        return self._chunk(index, echo.text, dump(logprobs)).encode()
 
     def _chunk(self, index: int, text: str, logprobs: str = "null", reason: str = "null") -> str:
         return (

@@ -5,11 +5,12 @@ Owns the way of a completion request; several prompts become choices prompt by p
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daemon.api.choice import Choice
-from daemon.api.completion_format import CompletionHead, CompletionStream, WholeCompletion
+from daemon.api.completion_format import CompletionHead, CompletionStream, Echo, WholeCompletion
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request, unsupported
 from daemon.api.http import event_stream, json_response, read_body, request_id
@@ -57,7 +58,7 @@ class _Prepared:
     head: CompletionHead
     calls: list[GenerateCall]
     choices: list[Choice]
-    echoes: list[str]
+    echoes: list[Echo]
     prompt_tokens: int
     """Every prompt counted once."""
 
@@ -67,8 +68,6 @@ def _check(request: CompletionRequest) -> None:
         raise unsupported("suffix", "A suffix")
     if request.best_of is not None and request.best_of != (request.n or 1):
         raise unsupported("best_of", "'best_of' other than 'n'")
-    if request.echo and request.logprobs is not None:
-        raise unsupported("logprobs", "'logprobs' together with 'echo'")
     if request.max_tokens == 0 and not request.echo:
         raise bad_request(
             "Invalid 'max_tokens': 0 is only allowed together with 'echo'.",
@@ -102,24 +101,42 @@ async def _prepare(context: ApiContext, request: CompletionRequest) -> _Prepared
     for ids in prompts:
         token_budget(len(ids), asked, context_tokens, asked, "prompt")
     n = request.n or 1
+    scored = bool(request.echo) and request.logprobs is not None
+    sampling = dataclasses.replace(sampling, prompt_logprobs=scored)
     calls = [
-        _call(request, text, ids, asked, for_choice(sampling, place * n + i))
+        # To score a prompt takes a token after it; nobody is shown that one.
+        _call(request, text, ids, max(asked, 1), for_choice(sampling, place * n + i))
         for place, ids in enumerate(prompts)
         for i in range(n)
+        if asked or scored
     ]
-    stops = tuple(request.stop or ())
-    keep = request.logprobs is not None
-    echoes = [text.decode(ids) if request.echo else "" for ids in prompts for _ in range(n)]
+    echoes = [_echo(request, text, ids, scored=scored) for ids in prompts for _ in range(n)]
     fingerprint = f"fp_{info.fingerprint[:10] if info else 'unknown'}"
     return _Prepared(
         text,
         CompletionHead.new(context.model_name, fingerprint),
-        calls if asked else [],
-        [Choice(i, text.plain_reader(stops), keep_tokens=keep) for i in range(len(calls))]
-        if asked
-        else [],
+        calls,
+        [_choice(request, text, i, scored=scored) for i in range(len(calls))],
         echoes,
         sum(map(len, prompts)),
+    )
+
+
+def _echo(
+    request: CompletionRequest, text: TextModel, ids: tuple[int, ...], *, scored: bool
+) -> Echo:
+    if not request.echo:
+        return Echo()
+    return Echo(text.decode(ids), ids if scored else ())
+
+
+def _choice(request: CompletionRequest, text: TextModel, index: int, *, scored: bool) -> Choice:
+    return Choice(
+        index,
+        text.plain_reader(tuple(request.stop or ())),
+        keep_tokens=request.logprobs is not None,
+        scored=scored,
+        prompt_only=request.max_tokens == 0,
     )
 
 

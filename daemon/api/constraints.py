@@ -20,6 +20,7 @@ from daemon.text.grammar import (
     regex_form,
     write_grammar,
 )
+from daemon.text.strict_schema import check_strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,11 @@ def _form(wanted: ResponseFormat) -> Form | None:
             return json_form(ANY_OBJECT)
         if wanted.json_schema is not None:
             schema = wanted.json_schema.schema_
-            return json_form(ANY_OBJECT if schema is None else schema)
+            if schema is None:
+                return json_form(ANY_OBJECT)
+            if wanted.json_schema.strict:
+                check_strict(schema)
+            return json_form(schema)
         if wanted.grammar is not None:
             make = regex_form if wanted.grammar.syntax == "regex" else lark_form
             return make(wanted.grammar.definition)
@@ -120,6 +125,8 @@ def _function(function: Function, index: int, *, loose: bool) -> CallableFunctio
     if loose and not function.strict:
         return CallableFunction(function.name, ANY_OBJECT)
     try:
+        if function.strict and function.parameters:
+            check_strict(function.parameters)
         parameters = check_parameters(function.parameters or NO_PARAMETERS)
     except GrammarRefusal as error:
         raise bad_request(

@@ -107,9 +107,9 @@ class ApiContext:
         """What ``work`` returns; it may take a while without holding up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def info(self) -> ModelInfo | None:
+    async def info(self, *, fresh: bool = False) -> ModelInfo | None:
         """What the engine says of the model, a few seconds old at most; None while it is down."""
-        if self._info is not None and time.monotonic() - self._info_at < INFO_FRESH_S:
+        if not fresh and self._info is not None and time.monotonic() - self._info_at < INFO_FRESH_S:
             return self._info
         try:
             self._info = await asyncio.wait_for(self.engine.describe(), DESCRIBE_WAIT_S)
@@ -117,10 +117,6 @@ class ApiContext:
             return None
         self._info_at = time.monotonic()
         return self._info
-
-    def forget_info(self) -> None:
-        """Ask the engine anew, next time."""
-        self._info_at = -INFO_FRESH_S
 
     async def max_context(self) -> int:
         """Tokens of prompt and answer together; 0 while nobody knows."""

@@ -31,6 +31,10 @@ class ModelInfo:
     ready: bool
     waiting_for: str = ""
     """Why it is not ready, in words."""
+    running: int = 0
+    """Sequences that take part in steps."""
+    queued: int = 0
+    """Requests that wait for a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class TokenBatch:
     """Empty until the last batch: `stop` or `length`."""
     cached_tokens: int = 0
     """Tokens of the prompt found in the prefix cache; on the first batch."""
+    prompt: tuple[TokenOut, ...] = ()
+    """The prompt's tokens but the first, if their logprobs were asked for; on the first batch."""
 
 
 class Engine(Protocol):

@@ -72,6 +72,7 @@ def register(app: Quart, context: ApiContext) -> None:
 
     @app.get("/metrics")
     async def metrics() -> Response:
+        context.metrics.sequences(await context.info(fresh=True))
         return Response(context.metrics.text(), content_type=CONTENT_TYPE)
 
 
@@ -81,7 +82,7 @@ def _unhealthy(reason: str) -> Response:
 
 
 async def _status(context: ApiContext) -> dict[str, Any]:
-    info = await context.info()
+    info = await context.info(fresh=True)
     loading = context.start()
     loaded = loading.done() and loading.exception() is None
     ready = info is not None and info.ready and loaded
@@ -102,6 +103,8 @@ async def _status(context: ApiContext) -> dict[str, Any]:
         "fingerprint": info.fingerprint if info else None,
         "world_size": context.settings.world_size,
         "epoch": info.epoch if info else None,
+        "sequences_running": info.running if info else None,
+        "requests_queued": info.queued if info else None,
         "started_at": context.started_at,
         "uptime_s": round(time.time() - context.started_at, 1),
     }

@@ -26,6 +26,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Entered = TypeVar("Entered")
 
+NOT_SERVED = frozenset(
+    [
+        "assistants",
+        "audio",
+        "batches",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "moderations",
+        "organization",
+        "realtime",
+        "skills",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ]
+)
+"""Families of OpenAI's endpoints that a client may ask for in good faith."""
 _HTTP_MESSAGES = {
     404: "Unknown request URL: {method} {path}. See /docs for what this server answers.",
     405: "Not allowed to {method} on {path}.",
@@ -98,6 +121,10 @@ def as_api_error(error: Exception) -> ApiError:
     )
 
 
+def _family(path: str) -> str:
+    return path.removeprefix("/v1/").partition("/")[0] if path.startswith("/v1/") else ""
+
+
 def register_errors(app: Quart) -> None:
     """Answer everything that goes wrong with an error object, Quart's own errors too."""
 
@@ -105,6 +132,8 @@ def register_errors(app: Quart) -> None:
         status = error.code or 500
         pattern = _HTTP_MESSAGES.get(status, error.description or error.name)
         message = pattern.replace("{limit}", str(app.config["MAX_CONTENT_LENGTH"]))
+        if status == 404 and _family(request.path) in NOT_SERVED:
+            message = "{method} {path} is not served here: this server has a text model alone."
         message = message.replace("{method}", request.method).replace("{path}", request.path)
         kind = "server_error" if status >= 500 else "invalid_request_error"
         codes = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}

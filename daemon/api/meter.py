@@ -49,13 +49,15 @@ class RequestMeter:
         scope[REQUEST_ID_KEY] = f"req_{secrets.token_hex(16)}"
         watched = _Exchange(scope, receive, send)
         started = scope[STARTED_KEY] = time.monotonic()
-        self._metrics.in_flight.inc()
+        # Who reads the gauge does not change it.
+        counted = scope["path"] != "/metrics"
+        self._metrics.in_flight.inc(counted)
         try:
             async with AsyncExitStack() as cleanup:
                 scope[CLEANUP_KEY] = cleanup
                 await self._app(scope, watched.receive, watched.send)
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight.dec(counted)
             self._record(scope, watched, time.monotonic() - started)
 
     def _record(self, scope: dict[str, Any], watched: _Exchange, seconds: float) -> None:

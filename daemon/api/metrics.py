@@ -5,6 +5,8 @@ Owns names, labels and buckets. Updated on the event loop.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -13,6 +15,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+if TYPE_CHECKING:
+    from daemon.api.engine import ModelInfo
 
 disable_created_metrics()
 
@@ -69,6 +74,22 @@ class Metrics:
             "Requests whose client left before the end.",
             registry=self.registry,
         )
+
+        self.running = Gauge(
+            "mlxconsole_sequences_running",
+            "Sequences that take part in steps of the ranks, as of this page.",
+            registry=self.registry,
+        )
+        self.queued = Gauge(
+            "mlxconsole_requests_queued",
+            "Sequences that wait for a place among those that run, as of this page.",
+            registry=self.registry,
+        )
+
+    def sequences(self, info: ModelInfo | None) -> None:
+        """Take what the engine says of itself; nothing runs while it is down."""
+        self.running.set(info.running if info else 0)
+        self.queued.set(info.queued if info else 0)
 
     def text(self) -> bytes:
         """The page that Prometheus reads."""

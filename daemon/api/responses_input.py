@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 _THEIR_NAMES = (
-    (r"\bmessages\b", "input"),
+    (r"\bmessages\b(\[\d+\][\w.]*)?", "input"),
     (r"\bresponse_format(\.json_schema)?", "text.format"),
     (r"(tools\[\d+\]|tool_choice)\.function", r"\1"),
 )
@@ -80,7 +80,7 @@ def to_chat(request: ResponsesRequest, messages: Sequence[Message]) -> ChatReque
         "tools": [_tool(tool.model_dump(exclude_none=True)) for tool in request.tools or ()],
         "tool_choice": _choice(request),
         "response_format": _form(request),
-        "parallel_tool_calls": request.parallel_tool_calls,
+        "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
         "reasoning_effort": request.reasoning.effort if request.reasoning else None,
         "chat_template_kwargs": request.chat_template_kwargs,
     }

@@ -91,6 +91,8 @@ def _path(location: Sequence[int | str]) -> str:
             after_index = False
             continue
         after_index = False
+        if step == "[key]":
+            continue
         parent = step
         path += f".{step}" if path else step
     return path
@@ -146,6 +148,13 @@ def _plain(limit: Any) -> str:
 def _array_length(param: str, problem: ErrorDetails) -> ApiError:
     context = problem.get("ctx", {})
     count = context.get("actual_length")
+    if problem["type"] == "too_long" and isinstance(problem["input"], dict):
+        message = (
+            f"Invalid '{param}': too many properties. Expected an object with at most "
+            f"{context.get('max_length')} properties, but got an object with "
+            f"{len(problem['input'])} properties instead."
+        )
+        return bad_request(message, param, "object_above_max_properties")
     if problem["type"] == "too_long":
         message = (
             f"Invalid '{param}': array too long. Expected an array with maximum length "

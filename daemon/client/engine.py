@@ -50,6 +50,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 1000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    # The scores of a long prompt come in one message.
+    ("grpc.max_receive_message_length", -1),
     # A proxy of the environment is for the way out, not for the ranks.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -124,6 +126,8 @@ class EngineClient:
             epoch=info.epoch,
             ready=info.ready,
             waiting_for=info.waiting_for,
+            running=info.running,
+            queued=info.queued,
         )
 
     async def probe(self) -> float:
@@ -234,14 +238,16 @@ class EngineClient:
             kind = _ERRORS.get(update.error.code, StepFailed)
             live.batches.put_nowait(kind(update.error.message))
             return
-        tokens = tuple(
-            TokenOut(0, t.id, t.logprob, tuple((o.token, o.logprob) for o in t.top))
-            for t in update.tokens
-        )
+        tokens = tuple(_token(t.id, t) for t in update.tokens)
+        following = live.call.prompt_ids[1:]
+        # Sent once, with the first token: then there is one per token of the prompt.
+        prompt = tuple(map(_token, following, update.prompt)) if update.prompt else ()
         self._was_up = True
         live.generated.extend(t.token for t in tokens)
         live.losses = 0
-        live.batches.put_nowait(TokenBatch(tokens, update.finish_reason, update.cached_tokens))
+        live.batches.put_nowait(
+            TokenBatch(tokens, update.finish_reason, update.cached_tokens, prompt)
+        )
 
     def _fail_all(self, error: NotReady) -> None:
         for live in self._live.values():
@@ -252,6 +258,10 @@ class EngineClient:
         if ours:
             return NotReady(error.details())
         return NotReady(f"rank 0's worker does not answer at {self._address}")
+
+
+def _token(token: int, scored: pb.Token) -> TokenOut:
+    return TokenOut(0, token, scored.logprob, tuple((o.token, o.logprob) for o in scored.top))
 
 
 async def _write(
@@ -278,4 +288,5 @@ def sampling_to_proto(sampling: SamplingParams) -> pb.Sampling:
         logprobs=sampling.logprobs,
         top_logprobs=sampling.top_logprobs,
         grammar=sampling.grammar,
+        prompt_logprobs=sampling.prompt_logprobs,
     )

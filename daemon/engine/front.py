@@ -60,6 +60,16 @@ class EngineFront:
         return self._leader.waiting_for
 
     @property
+    def running(self) -> int:
+        """Sequences that take part in steps."""
+        return self._leader.sequences
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a place."""
+        return self._leader.queue_depth
+
+    @property
     def epoch(self) -> int:
         """The cluster's epoch."""
         return self._leader.epoch

@@ -116,7 +116,7 @@ class Scheduler:
                 continue
             reason = sequence.accept(out.token)
             tokens = () if reason == "stop" else (out,)
-            news.append((sequence, Update(sequence.request_id, tokens, reason)))
+            news.append((sequence, Update(sequence.request_id, tokens, reason, prompt=out.prompt)))
             if reason:
                 self._forget(sequence)
             elif sequence.group is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daemon.messages import OpenSequence, Row, SamplingParams, TokenOut
+from daemon.messages import OpenSequence, PromptScores, Row, SamplingParams, TokenOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Update:
     finish_reason: str = ""
     """`stop` (a stop token, which is not given out) or `length`."""
     error: Exception | None = None
+    prompt: PromptScores | None = None
+    """With the first token, if asked for."""
 
 
 Listener = Callable[[list[Update]], None]

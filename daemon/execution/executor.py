@@ -166,10 +166,21 @@ class StageExecutor:
             mx.eval(arrays_in(outputs), caches)
             return outputs[0] if len(outputs) == 1 else outputs
         if not item.sample:
-            mx.eval(caches)
+            mx.eval(caches, self._read_prompts(item, outputs))
             return ()
         logits = [row for output in outputs for row in _rows(output)]
         return self._choose(item.sequence_ids, logits, caches)
+
+    def _read_prompts(self, item: Pass, outputs: list[Any]) -> list[mx.array]:
+        """Let those who want to know see what the model says of their prompts, lazily."""
+        arrays: list[mx.array] = []
+        for sequence_id, tokens, logits in zip(
+            item.sequence_ids, item.tokens, outputs, strict=True
+        ):
+            sampler = self._live[sequence_id].sampler
+            if sampler is not None:
+                arrays += sampler.read_prompt(tokens, logits)
+        return arrays
 
     def _forward_batch(self, item: Pass, received: Any) -> tuple[Any, StageCaches]:
         batch = self._pool.together(item.sequence_ids)

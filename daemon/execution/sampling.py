@@ -6,6 +6,7 @@ Engine thread.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
@@ -13,6 +14,7 @@ import numpy as np
 
 from daemon.execution.grammar import GrammarFailed, GrammarNotReady
 from daemon.execution.light_import import mlx_lm
+from daemon.execution.prompt_scores import PromptScorer
 from daemon.messages import TokenOut
 
 if TYPE_CHECKING:
@@ -54,12 +56,22 @@ class Sampler:
         self._constraint = constraint
         self._filters = _filters(params)
         self._bias, self._prompt_penalties, self._answer_penalties = _penalties(params)
+        # One that goes on after a loss has told of its prompt already.
+        scored = params.prompt_logprobs and not opened.generated
+        self._scorer = PromptScorer(params.top_logprobs) if scored else None
         self._key = mx.random.key(params.seed)
         if self._uses_keys:
             for count in range(opened.generated):
                 self._next_key()
                 if count % LAZY_KEYS == 0:
                     mx.eval(self._key)
+
+    def read_prompt(self, tokens: Sequence[int], logits: mx.array) -> list[mx.array]:
+        """Take a chunk of the prompt and its logits, (1, length, vocabulary); what to evaluate."""
+        if self._scorer is None:
+            return []
+        self._scorer.read(tokens, logits[0])
+        return self._scorer.arrays
 
     def pick(self, logits: mx.array, history: Sequence[int]) -> Picked:
         """Choose the token that follows ``history``, lazily; `finish` reads it.
@@ -68,6 +80,8 @@ class Sampler:
             logits: (1, vocabulary), after the last token of the history.
             history: ids of the prompt and of the answer so far.
         """
+        if self._scorer is not None:
+            self._scorer.close(history[-1])
         logits = self._penalised(logits, history)
         reported = logits if self._params.logprobs else None
         if self._constraint is not None:
@@ -87,7 +101,11 @@ class Sampler:
         token = int(np.array(picked.token)[0])
         if picked.logits is None:
             return TokenOut(self._id, token)
-        return self._with_logprobs(token, picked.logits)
+        out = self._with_logprobs(token, picked.logits)
+        if self._scorer is not None:
+            out = dataclasses.replace(out, prompt=self._scorer.result())
+            self._scorer = None
+        return out
 
     def _drawn(self, logprobs: mx.array) -> mx.array:
         if not self._uses_keys:

@@ -77,6 +77,16 @@ class TextModel:
         """Text of all tokens, special ones included."""
         return str(self._tokenizer.decode(list(tokens)))
 
+    def offsets(self, tokens: Sequence[int]) -> list[int]:
+        """Where in their text each token begins."""
+        detokenizer = make_detokenizer(self.vocabulary)
+        detokenizer.keep_special = True
+        starts, length = list[int](), 0
+        for token in tokens:
+            starts.append(length)
+            length += len(detokenizer.add(token))
+        return starts
+
     def token_text(self, token: int) -> str:
         """One token by itself; U+FFFD stands for bytes that are no whole character."""
         return self.vocabulary.bytes_of(token).decode("utf-8", "replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import openai
 import pytest
 
@@ -125,3 +126,31 @@ def test_openai_api_compliance(client: openai.OpenAI, cluster: RunningCluster) -
     assert completion.choices[0].text.startswith("The capital of")
     assert completion.usage is not None
     assert completion.usage.completion_tokens <= 4
+
+
+def test_a_text_scores_the_same_read_or_written(
+    client: openai.OpenAI, cluster: RunningCluster
+) -> None:
+    """`echo` with `logprobs` finds in a prompt what it said when it wrote those tokens."""
+    prompt = tokenized(cluster, "The capital of France is")
+    options: Any = {"model": cluster.model, "temperature": 0, "logprobs": 2, "echo": True}
+    written = client.completions.create(prompt=prompt, max_tokens=12, **options).choices[0]
+    read = client.completions.create(
+        prompt=tokenized(cluster, written.text), max_tokens=0, **options
+    ).choices[0]
+    assert read.text == written.text
+    assert read.logprobs is not None
+    assert written.logprobs is not None
+    assert read.logprobs.tokens == written.logprobs.tokens
+    for ours, theirs in zip(
+        read.logprobs.token_logprobs or (), written.logprobs.token_logprobs or (), strict=True
+    ):
+        assert ours == pytest.approx(theirs, abs=1e-3)
+    assert read.logprobs.top_logprobs is not None
+    assert [top and len(top) >= 2 for top in read.logprobs.top_logprobs[:2]] == [None, True]
+
+
+def tokenized(cluster: RunningCluster, text: str) -> list[int]:
+    """Token ids of a text."""
+    url = cluster.base_url.removesuffix("/v1") + "/tokenize"
+    return httpx.post(url, json={"prompt": text}).json()["tokens"]

@@ -47,7 +47,7 @@ def client(random_cluster: RunningCluster) -> Iterator[openai.OpenAI]:
 
 def schema_format(schema: Any) -> Any:
     """The parameter that asks for it."""
-    named = {"name": "it", "schema": schema, "strict": True}
+    named = {"name": "it", "schema": schema}
     return {"type": "json_schema", "json_schema": named}
 
 

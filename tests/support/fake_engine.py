@@ -46,7 +46,18 @@ class FakeEngine:
 
     async def describe(self) -> ModelInfo:
         """See `daemon.api.engine.Engine`."""
-        return ModelInfo("demo", "0123456789abcdef", 4, 300, self.max_context, 2, 1, self.ready)
+        return ModelInfo(
+            "demo",
+            "0123456789abcdef",
+            layers=4,
+            vocab_size=300,
+            max_context=self.max_context,
+            world_size=2,
+            epoch=1,
+            ready=self.ready,
+            running=self.live,
+            queued=3,
+        )
 
     async def probe(self) -> float:
         """See `daemon.api.engine.Engine`."""
@@ -79,8 +90,11 @@ class FakeEngine:
             if self.allowed is not None:
                 await self.allowed.acquire()
             part = tokens[start : start + self.batch_size]
+            scored = call.prompt_ids[1:] if call.sampling.prompt_logprobs and not start else ()
             yield TokenBatch(
-                tuple(self._token(token) for token in part), cached_tokens=self.cached_tokens
+                tuple(self._token(token) for token in part),
+                cached_tokens=self.cached_tokens,
+                prompt=tuple(self._token(token) for token in scored),
             )
             await asyncio.sleep(0)
         yield TokenBatch((), reason)

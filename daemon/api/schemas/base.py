@@ -18,6 +18,14 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(max_length=64)],
+        Annotated[str, Field(max_length=512)],
+    ],
+    Field(max_length=16),
+]
+"""Of our caller's own, told back where OpenAI does."""
 FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -36,6 +44,21 @@ class Lenient(BaseModel):
 def refusal(code: str, message: str) -> PydanticCustomError:
     """What a validator raises to answer 400 with OpenAI's ``code``."""
     return PydanticCustomError("openai", "{message}", {"message": message, "openai_code": code})
+
+
+CHOICES = ("none", "auto", "required")
+
+
+def word_as_choice(value: Any) -> Any:
+    """A tool choice that is a word, as an object."""
+    if not isinstance(value, str):
+        return value
+    if value not in CHOICES:
+        supported = ", ".join(repr(choice) for choice in CHOICES)
+        raise refusal(
+            "invalid_value", f"Invalid value: {value!r}. Supported values are: {supported}."
+        )
+    return {"type": value}
 
 
 def _as_list(value: Any) -> Any:

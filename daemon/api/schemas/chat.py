@@ -13,10 +13,12 @@ from daemon.api.schemas.base import (
     Effort,
     FunctionName,
     Lenient,
+    Metadata,
     NonEmpty,
     SamplingFields,
     Strict,
     refusal,
+    word_as_choice,
 )
 
 
@@ -152,10 +154,6 @@ class ToolChoice(Strict):
     function: NamedFunction | None = None
 
 
-def _word_as_choice(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
 class SchemaFormat(Strict):
     """The `json_schema` of a response format."""
 
@@ -192,7 +190,7 @@ class ChatRequest(SamplingFields):
     tool_choice: (
         Annotated[
             ToolChoice,
-            BeforeValidator(_word_as_choice, json_schema_input_type=str | ToolChoice),
+            BeforeValidator(word_as_choice, json_schema_input_type=str | ToolChoice),
         ]
         | None
     ) = None
@@ -203,7 +201,7 @@ class ChatRequest(SamplingFields):
     """Extension: passed to the chat template, for example `{"enable_thinking": false}`."""
 
     # Accepted and without effect here.
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     prediction: dict[str, Any] | None = None

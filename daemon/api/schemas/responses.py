@@ -15,9 +15,11 @@ from daemon.api.schemas.base import (
     Fraction,
     FunctionName,
     Lenient,
+    Metadata,
     NonEmpty,
     Strict,
     refusal,
+    word_as_choice,
 )
 
 
@@ -151,10 +153,6 @@ class ReasoningOptions(Lenient):
     effort: Effort | None = None
 
 
-def _word_as_choice(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
 class ResponsesRequest(Strict):
     """One request."""
 
@@ -173,7 +171,7 @@ class ResponsesRequest(Strict):
     tool_choice: (
         Annotated[
             ResponseToolChoice,
-            BeforeValidator(_word_as_choice, json_schema_input_type=str | ResponseToolChoice),
+            BeforeValidator(word_as_choice, json_schema_input_type=str | ResponseToolChoice),
         ]
         | None
     ) = None
@@ -182,7 +180,7 @@ class ResponsesRequest(Strict):
     text: TextOptions | None = None
     store: bool | None = None
     stream: bool | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """Extension."""
 

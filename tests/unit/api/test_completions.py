@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,6 +97,36 @@ async def test_logprobs(api: ServedApi, stream: bool) -> None:
     assert offsets == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("max_tokens", "rest"), [(2, "He"), (0, "")])
+async def test_echo_with_logprobs(api: ServedApi, stream: bool, max_tokens: int, rest: str) -> None:
+    """Evaluation harnesses score given texts so: each token but the first has a probability."""
+    body = {"model": "demo", "prompt": "a\u00e9b", "echo": True, "logprobs": 1}
+    body |= {"max_tokens": max_tokens, "stream": stream}
+    response = await api.http.post("/v1/completions", json=body)
+    if stream:
+        events = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+        choices = [json.loads(event)["choices"][0] for event in events]
+    else:
+        choices = response.json()["choices"]
+        assert response.json()["usage"]["completion_tokens"] == max_tokens
+    assert "".join(choice["text"] for choice in choices) == "a\u00e9b" + rest
+    assert choices[-1]["finish_reason"] == "length"
+    parts = [choice["logprobs"] for choice in choices if choice["logprobs"]]
+    tokens, offsets, logprobs, top = (
+        [value for part in parts for value in part[name]]
+        for name in ("tokens", "text_offset", "token_logprobs", "top_logprobs")
+    )
+    assert tokens == ["a", "\ufffd", "\ufffd", "b", *rest]
+    assert offsets == [0, 1, 1, 2, *range(3, 3 + max_tokens)]
+    assert logprobs == [None, *[-0.25] * (3 + max_tokens)]
+    assert top[0] is None
+    assert all(len(one) == 1 for one in top[1:])
+    [call] = api.engine.calls
+    assert call.sampling.prompt_logprobs
+    assert call.max_tokens == max(1, max_tokens)
+
+
 async def test_a_stream_ends_with_reason_and_usage(api: ServedApi) -> None:
     """As the official client reads it."""
     stream = await api.openai.completions.create(
@@ -123,7 +154,6 @@ async def test_a_stream_ends_with_reason_and_usage(api: ServedApi) -> None:
         ({"prompt": "a", "best_of": 3}, "best_of"),
         ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
         ({"prompt": "a", "max_tokens": -1}, "max_tokens"),
-        ({"prompt": "a", "echo": True, "logprobs": 1}, "logprobs"),
         ({"prompt": "a" * 600}, "prompt"),
         ({"prompt": ["a"] * 3, "n": 128}, "n"),
         ({"prompt": "a", "stream_options": {"include_usage": True}}, "stream_options"),

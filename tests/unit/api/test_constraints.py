@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from tests.support.served_api import ServedApi
 
 HI: Any = [{"role": "user", "content": "hi"}]
+LOOSE: Any = {"parameters": {"type": "object"}}
 OBJECT: Any = {"type": "json_object"}
 FLAG: Any = {"type": "object", "properties": {"b": {"type": "boolean"}}, "required": ["b"]}
+FLAG["additionalProperties"] = False
 
 
 def tool(name: str, **more: Any) -> Any:
@@ -148,3 +150,31 @@ async def test_responses_are_held_to_forms_too(api: ServedApi) -> None:
     )
     assert [item.type for item in response.output] == ["function_call"]
     assert "calls: call\\n" in api.engine.calls[-1].sampling.grammar
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "strict": True, "schema": {"type": "object"}},
+                }
+            },
+            "response_format",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "strict": True, **LOOSE}}]},
+            "tools[0].function.parameters",
+        ),
+    ],
+    ids=str,
+)
+async def test_strict_has_rules_of_its_own(api: ServedApi, asked: Any, param: str) -> None:
+    """The same schemas are fine without."""
+    body = {"model": "demo", "messages": HI} | asked
+    response = await api.http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+    assert "'additionalProperties' is required" in response.json()["error"]["message"]

@@ -20,6 +20,10 @@ CHAT = "/v1/chat/completions"
 HI: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "f"}}
 BAD_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
+ARRAY_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}
+CALLED = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALL = {"role": "assistant", "tool_calls": [CALLED]}
+ANSWER = {"role": "tool", "tool_call_id": "1", "content": "4"}
 JSON = {"type": "json_object"}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}
 LARK = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: nothing"}}
@@ -85,7 +89,7 @@ def error_of(response: Response) -> dict[str, Any]:
         ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
         ({"tools": [{"type": "web"}]}, "tools[0].type", "invalid_value"),
         ({"tool_choice": "auto"}, "tool_choice", None),
-        ({"tool_choice": "sometimes"}, "tool_choice.type", "invalid_value"),
+        ({"tool_choice": "sometimes"}, "tool_choice", "invalid_value"),
         (
             {"tools": [BAD_TOOL], "tool_choice": "required"},
             "tools[0].function.parameters",
@@ -116,6 +120,16 @@ def error_of(response: Response) -> dict[str, Any]:
         ),
         ({"max_tokens": 511}, "messages", "context_length_exceeded"),
         ({"metadata": {"a": 1}}, "metadata.a", "invalid_type"),
+        ({"metadata": {"a" * 65: ""}}, "metadata." + "a" * 65, "string_above_max_length"),
+        ({"metadata": {"a": "x" * 513}}, "metadata.a", "string_above_max_length"),
+        ({"metadata": {str(i): "" for i in range(17)}}, "metadata", "object_above_max_properties"),
+        ({"parallel_tool_calls": True}, "parallel_tool_calls", None),
+        ({"tools": [ARRAY_TOOL]}, "tools[0].function.parameters", "invalid_function_parameters"),
+        ({"messages": [*HI, ANSWER]}, "messages[1].role", "invalid_value"),
+        ({"messages": [*HI, CALL, *HI]}, "messages[1].role", "invalid_value"),
+        ({"messages": [*HI, CALL]}, "messages[1].role", "invalid_value"),
+        ({"messages": [*HI, CALL, ANSWER, CALL, *HI]}, "messages[3].role", "invalid_value"),
+        ({"messages": [*HI, {"role": "assistant"}]}, "messages[1].content", "invalid_type"),
         ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value"),
     ],
 )
@@ -167,6 +181,9 @@ async def test_wrong_urls_methods_and_types(api: ServedApi) -> None:
     """Also what Quart itself refuses is an error object."""
     unknown = await api.http.post("/v1/embeddings", json={})
     assert (unknown.status_code, error_of(unknown)["code"]) == (404, "unknown_url")
+    assert "not served here" in error_of(unknown)["message"]
+    twice = await api.http.get("/v1//models")
+    assert (twice.status_code, error_of(twice)["code"]) == (404, "unknown_url")
     method = await api.http.get(CHAT)
     assert (method.status_code, error_of(method)["code"]) == (405, "method_not_allowed")
     assert "POST" in method.headers["allow"]

@@ -201,6 +201,7 @@ def test_no_sampling_parameter_is_lost_on_the_way() -> None:
         logprobs=True,
         top_logprobs=20,
         grammar='start: "a"',
+        prompt_logprobs=True,
     )
     default = SamplingParams()
     for field in dataclasses.fields(SamplingParams):
