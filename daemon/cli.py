@@ -67,6 +67,9 @@ def _parser() -> _Parser:
         "--state-dir", type=Path, metavar="DIR", help="for rank-N.pid and rank-N.log"
     )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="INFO")
+    parser.add_argument("--cpu-kernels", choices=("auto", "off"), help="our kernels on a CPU")
+    parser.add_argument("--threads", type=int, metavar="N", help="on a CPU; 0: share the cores")
+    parser.add_argument("--pin", action="store_true", default=None, help="to cores of its own")
     return parser
 
 
@@ -92,7 +95,13 @@ def _supervise(flags: argparse.Namespace, commands: ChildCommands | None) -> int
     from daemon.supervision.state_folder import StateFolder  # noqa: PLC0415
     from daemon.supervision.supervisor import Supervisor  # noqa: PLC0415  imports gRPC
 
-    loaded = settings.load(flags.config, os.environ)
+    loaded = settings.load(
+        flags.config,
+        os.environ,
+        engine_cpu_kernels=flags.cpu_kernels,
+        engine_threads=flags.threads,
+        engine_pin=flags.pin,
+    )
     supervisor = Supervisor(flags.rank, loaded, commands=commands, log_level=flags.log_level)
     with StateFolder(flags.state_dir, flags.rank) as state:
         supervisor.history.sink = state.log

@@ -23,6 +23,8 @@ MIB = 1024 * 1024
 API_PORT = 8100
 DATA_PORT = 50100
 CONTROL_PORT = 50200
+CPU_KERNELS = ("auto", "off")
+MAY_BE_ZERO = frozenset({"threads", "pin"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class EnginePart:
     """Prompt tokens in one step, so that a long prompt does not stall running streams."""
     max_output_tokens: int = 4096
     """Upper bound of an answer that names none; the context is a bound of its own."""
+    cpu_kernels: str = "auto"
+    """`auto`: our kernels where MLX's default device is a CPU and they cover the case; `off`."""
+    threads: int = 0
+    """Of a rank that computes on the CPU; 0: the ranks of a host share its cores."""
+    pin: bool = False
+    """Keep each rank to cores of its own (Linux)."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +275,14 @@ def _check_positive(settings: Settings) -> None:
         part = getattr(settings, section)
         for item in dataclasses.fields(part):
             value = getattr(part, item.name)
-            if isinstance(value, int | float) and value <= 0:
+            if isinstance(value, int | float) and value <= 0 and item.name not in MAY_BE_ZERO:
                 raise SettingsError(f"{section}.{item.name} is {value}: it must be over 0")
+    engine = settings.engine
+    if engine.threads < 0:
+        raise SettingsError(f"engine.threads is {engine.threads}: 0 shares the cores, or a number")
+    if engine.cpu_kernels not in CPU_KERNELS:
+        known = " or ".join(CPU_KERNELS)
+        raise SettingsError(f'engine.cpu_kernels is "{engine.cpu_kernels}": it must be {known}')
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from daemon.execution import kernels
 from daemon.execution.executor import StageExecutor
 from daemon.execution.grammar import Grammars
 from daemon.execution.loading import load_stage
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 class LoadedShard:
     """Implements `daemon.engine.interfaces.Shard` over a model folder."""
 
-    def __init__(self, path: Path, report: Report) -> None:
+    def __init__(self, path: Path, report: Report, cpu_threads: int = 1) -> None:
+        """Serve layers of ``path``; ``cpu_threads`` 0: without our CPU kernels."""
         self._path = path
+        self._cpu_threads = cpu_threads
         self._report = report
         self._grammars = Grammars(path / "tokenizer.json")
         self._executor: StageExecutor | None = None
@@ -52,15 +55,24 @@ class LoadedShard:
         self._executor = None  # the old layers' memory is free before the new ones are read
         self.layers = (lo, hi)
         stage = load_stage(self._path, lo, hi, self._progressed)
+        installed = 0
+        if self._cpu_threads:
+            installed = kernels.install(stage.model, self._cpu_threads, self._compiling)
         self._executor = StageExecutor(stage, self._grammars)
         seconds = round(time.monotonic() - began, 3)
-        log.info("loaded", extra={"fields": {"lo": lo, "hi": hi, "seconds": seconds}})
+        log.info(
+            "loaded",
+            extra={"fields": {"lo": lo, "hi": hi, "seconds": seconds, "kernels": installed}},
+        )
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Apply a step."""
         if self._executor is None:
             raise RuntimeError("no layers are loaded")
         return self._executor.run(step, hidden)
+
+    def _compiling(self) -> None:
+        self._report.state("LOADING", "compiling CPU kernels, once on this machine")
 
     def _progressed(self, progress: LoadProgress) -> None:
         self.progress = progress

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.comm.communicator import Communicator
 from daemon.comm.settings import CommSettings
+from daemon.cores import Cores
 from daemon.engine import loop
 from daemon.engine.follower import Follower
 from daemon.engine.front import EngineFront, ServedModel
@@ -50,6 +51,8 @@ class Worker:
     def __init__(self, spec: ChildSpec, reporter: Reporter) -> None:
         self._spec = spec
         self._settings = spec.settings
+        self._cores = Cores.of(spec.settings, spec.rank)
+        self._cores.pin()  # before there are threads
         self._reporter = reporter
         self._inbox: loop.Inbox = queue.SimpleQueue()
         self._meter = Meter()
@@ -94,7 +97,9 @@ class Worker:
 
         path = model_path(self._settings.cluster.model)
         card = inspect(path)
-        self._shard = LoadedShard(path, self._reporter)
+        with_kernels = self._settings.engine.cpu_kernels == "auto"
+        threads = self._cores.threads if with_kernels else 0
+        self._shard = LoadedShard(path, self._reporter, threads)
         shard = WatchedShard(self._shard)
         self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)
         self._watchdog.start()

@@ -125,6 +125,15 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--grpc-port", type=int, help="data port of rank 0 (default 50100)")
     up.add_argument("--control-port", type=int, help="control port of rank 0 (default 50200)")
     up.add_argument("--config", type=Path, metavar="FILE", help="a cluster.toml")
+    up.add_argument(
+        "--cpu-kernels", choices=("auto", "off"), help="our kernels on a CPU (default auto)"
+    )
+    up.add_argument(
+        "--threads", type=int, metavar="N", help="of each rank on a CPU (default: share the cores)"
+    )
+    up.add_argument(
+        "--pin", action="store_true", default=None, help="keep each rank to cores of its own"
+    )
     up.add_argument("--detach", action="store_true", help="return when ready; no console")
     up.add_argument(
         "--timeout",

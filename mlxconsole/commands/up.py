@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon import settings as cluster_settings
+from daemon.cores import Cores
 from daemon.settings import local_ranks
 from mlxconsole.commands.target import state_dir
 from mlxconsole.commands.terminal_output import complain, say
@@ -60,13 +61,19 @@ def chosen_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         SettingsError: names file, line and key, variable or flag.
     """
     config: Path | None = arguments.config
-    return cluster_settings.load(
+    settings = cluster_settings.load(
         config,
         environ,
         ranks=_ranks(arguments, cluster_settings.parse(config) if config else None),
         cluster_model=_model(arguments.model),
         api_port=arguments.port,
+        engine_cpu_kernels=arguments.cpu_kernels,
+        engine_threads=arguments.threads,
+        engine_pin=arguments.pin,
     )
+    for rank in range(settings.world_size):
+        Cores.of(settings, rank)  # better told here than by a worker
+    return settings
 
 
 def farewell(cluster: Cluster, model: str, down_command: str) -> str:

@@ -88,6 +88,8 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: s
         ("[[ranks]]\nhost = '10.0.0.1'", "10.0.0.1, which is not loopback"),
         ("[api]\nhost = '0.0.0.0'", "api.port listens on 0.0.0.0"),
         ("[[ranks]]\nhost = 'studio.local'", "studio.local, which is not loopback"),
+        ('[engine]\ncpu_kernels = "fast"', 'engine.cpu_kernels is "fast": it must be auto or off'),
+        ("[engine]\nthreads = -1", "engine.threads is -1"),
     ],
 )
 def test_values_that_contradict_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -40,6 +40,20 @@ def test_flags_move_every_port() -> None:
     assert made.api.port == 1
 
 
+def test_flags_for_ranks_on_a_cpu() -> None:
+    """They become settings that every rank reads."""
+    engine = chosen("--cpu-kernels", "off", "--threads", "3").engine
+    assert (engine.cpu_kernels, engine.threads, engine.pin) == ("off", 3, False)
+    engine = chosen("--pin", "--threads", "1", "--ranks", "1").engine
+    assert (engine.cpu_kernels, engine.threads, engine.pin) == ("auto", 1, True)
+
+
+def test_pinning_more_ranks_than_cores_is_refused_at_once() -> None:
+    """Before any process is started."""
+    with pytest.raises(SettingsError, match=r"engine\.pin"):
+        chosen("--pin", "--threads", "5000")
+
+
 def test_a_file_decides_unless_flags_do(tmp_path: Path) -> None:
     """--ranks on top of a file keeps the file's first ports."""
     path = tmp_path / "cluster.toml"

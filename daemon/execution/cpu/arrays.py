@@ -1,0 +1,136 @@
+"""MLX arrays as addresses for kernels, and memory that kernels filled as MLX arrays. No copies in.
+
+Reading an address evaluates the array, on the calling thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+DTYPES = {mx.float32: "float32", mx.bfloat16: "bfloat16", mx.float16: "float16"}
+"""What kernels compute with."""
+_DLPACK = {"float32": (2, 32), "bfloat16": (4, 16), "float16": (2, 16)}
+"""Type code and bits."""
+_STRIDES = 0x18
+"""PyBUF_STRIDES: any layout, no format."""
+_MOST_DIMENSIONS = 8
+_CPU = 1
+
+
+class _Buffer(ctypes.Structure):
+    """Py_buffer of the stable ABI."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("strides", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+class _Tensor(ctypes.Structure):
+    """DLManagedTensor; MLX copies what it points to."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("byte_offset", ctypes.c_uint64),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+    )
+
+
+_get = ctypes.pythonapi.PyObject_GetBuffer
+_get.argtypes = [ctypes.py_object, ctypes.c_void_p, ctypes.c_int]
+_release = ctypes.pythonapi.PyBuffer_Release
+_release.argtypes = [ctypes.c_void_p]
+_release.restype = None
+_capsule = ctypes.pythonapi.PyCapsule_New
+_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_capsule.restype = ctypes.py_object
+
+
+class View:
+    """The memory of an evaluated array, held until `close` (or the view is gone)."""
+
+    __slots__ = ("_at", "_buffer", "address")
+
+    def __init__(self, array: mx.array) -> None:
+        """Look at ``array``.
+
+        Raises:
+            RuntimeError: it can't be evaluated now, as inside mx.compile.
+        """
+        self._buffer = _Buffer()
+        self._at = ctypes.addressof(self._buffer)
+        _get(array, self._at, _STRIDES)
+        self.address: int = self._buffer.buf
+
+    def strides(self) -> list[int]:
+        """Bytes from one item to the next, per axis."""
+        return self._buffer.strides[: self._buffer.ndim]
+
+    def close(self) -> None:
+        """Let go of the array: MLX writes into memory in place only when nobody looks at it."""
+        if self._at:
+            _release(self._at)
+            self._at = 0
+
+    __del__ = close
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Output:
+    """Memory for a kernel's result, used again by the next one: MLX copies it out."""
+
+    def __init__(self) -> None:
+        self._memory = (ctypes.c_uint8 * 0)()
+        self._shape = (ctypes.c_int64 * _MOST_DIMENSIONS)()
+        self._tensor = _Tensor(device_type=_CPU, lanes=1, shape=ctypes.addressof(self._shape))
+        self._address = ctypes.addressof(self._tensor)
+
+    def reserve(self, size_bytes: int) -> int:
+        """Address of at least so many bytes."""
+        if size_bytes > len(self._memory):
+            self._memory = (ctypes.c_uint8 * (size_bytes + 64))()
+            self._tensor.data = (ctypes.addressof(self._memory) + 63) & ~63
+        return self._tensor.data
+
+    def array(self, shape: Sequence[int], dtype: str) -> mx.array:
+        """What was written, as an array of its own."""
+        tensor = self._tensor
+        tensor.ndim = len(shape)
+        tensor.code, tensor.bits = _DLPACK[dtype]
+        self._shape[: len(shape)] = shape
+        return mx.array(_capsule(self._address, b"dltensor", None))

@@ -1,0 +1,69 @@
+"""What all kernel calls of one engine thread share: the crew, the memory for results and rows."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from daemon.execution.cpu.arrays import Output
+from daemon.execution.cpu.crew import Crew
+from daemon.execution.cpu.machine import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.execution.cpu.machine import Machine
+
+LEAST_SHARED = 1 << 18
+"""Multiply-adds from which waking helpers pays."""
+
+
+class Arguments:
+    """The argument block of one kernel; what does not change is written once."""
+
+    def __init__(self, *values: int) -> None:
+        self.words = (ctypes.c_int64 * len(values))(*values)
+        self.address = ctypes.addressof(self.words)
+
+
+class Runtime:
+    """Finds kernels and runs them."""
+
+    def __init__(
+        self,
+        threads: int = 1,
+        code: Machine | None = None,
+        on_compile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the crew; ``on_compile`` is called once before the first kernel is built."""
+        self.machine = code or machine()
+        self._on_compile: Callable[[], None] | None = on_compile
+        self.lanes = self.machine.lanes
+        self._tell("crew")
+        self.crew = Crew(self.machine, threads)
+        self.output = Output()
+        self.rows = Output()
+        """Rows made ready for multiplication."""
+
+    def kernel(self, name: str, emit: Callable[..., None], *details: Any) -> int:
+        """Address of a kernel, compiled if it is new to this machine."""
+        self._tell(name)
+        return self.machine.address(name, partial(_write, emit, details))
+
+    def _tell(self, name: str) -> None:
+        if self._on_compile is not None and not self.machine.is_cached(name):
+            self._on_compile()
+            self._on_compile = None
+
+    def run(self, kernel: int, arguments: Arguments, chunks: int, work: int) -> None:
+        """Run all chunks; ``work``: multiply-adds in all of them."""
+        crew = self.crew
+        run = crew.run if work >= LEAST_SHARED else crew.run_here
+        run(kernel, arguments.address, chunks)
+
+
+def _write(
+    emit: Callable[..., None], details: tuple[Any, ...], module: Any, name: str, lanes: int
+) -> None:
+    emit(module, name, lanes, *details)
