@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 START_TIMEOUT_S = 600.0
 DOWN_TIMEOUT_S = 15.0
+RECORD_LIMIT_MB = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +50,10 @@ def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
         from mlxconsole.commands.up import up  # noqa: PLC0415 - each command loads its own
 
         return up
+    if given.command in {"record", "replay"}:
+        from mlxconsole.commands import recording  # noqa: PLC0415 - as above
+
+        return recording.record if given.command == "record" else recording.replay
     if given.command == "chaos":
         from mlxconsole.commands.chaos import chaos  # noqa: PLC0415 - as above
 
@@ -90,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--plain", action="store_true", help="sentences (default)")
     _add_target(top)
     commands = top.add_subparsers(
-        dest="command", metavar="up | down | status | check | restart | chaos"
+        dest="command", metavar="up | down | status | check | restart | record | replay | chaos"
     )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
@@ -104,8 +109,28 @@ def parser() -> argparse.ArgumentParser:
     restart.add_argument("rank", type=int, metavar="RANK")
     restart.add_argument("--generation", type=int, help="refuse if the rank is in another one")
     _add_target(restart)
+    _add_recording(
+        commands.add_parser("record", help="keep all that ranks say in a file"),
+        commands.add_parser("replay", help="show a recording or a capsule in the console"),
+    )
     _add_chaos(commands.add_parser("chaos", help="break a cluster of its own, check the answers"))
     return top
+
+
+def _add_recording(record: argparse.ArgumentParser, replay: argparse.ArgumentParser) -> None:
+    record.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    record.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
+    record.add_argument(
+        "--limit-mb", type=int, default=RECORD_LIMIT_MB, metavar="MIB", help="stop at this size"
+    )
+    _add_target(record)
+    replay.add_argument("file", type=Path, metavar="FILE", help="a recording or a capsule")
+    replay.add_argument("--speed", type=float, default=1.0, help="times as fast (default 1)")
+    replay.add_argument(
+        "--at", type=float, default=0.0, metavar="SECONDS", help="begin there; -30: before the end"
+    )
+    # SUPPRESS: --json before the command counts, too.
+    replay.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
 
 
 def _add_chaos(chaos: argparse.ArgumentParser) -> None:

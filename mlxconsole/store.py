@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlxconsole.cluster import Cluster, Member
     from mlxconsole.source.base import Update
+    from mlxconsole.source.replay import Playback
     from protos.control_pb2 import RankStatus, WatchFrame
 
 EVENTS = 1_000
@@ -58,10 +59,20 @@ class RankView:
 class Store:
     """The picture of one cluster that all views share."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        playback: Playback | None = None,
+    ) -> None:
         self.cluster = cluster
         self.clock = clock
         """Monotonic seconds, in which updates are dated; pictures freeze it."""
+        self.wall_clock = wall_clock
+        """Unix time, in which what this console says is dated."""
+        self.playback = playback
+        """Where a recording stands, if this is one."""
         self.ranks = {member.rank: RankView(member) for member in cluster.members}
         self.log = LogRing()
         self.events = LogRing(EVENTS)
@@ -112,13 +123,13 @@ class Store:
 
     def note(self, text: str, level: str) -> None:
         """Record what the operator did here, and how it went, in the log and the events."""
-        done = [LogEntry(CONSOLE, time.time(), level, "console", text)]
+        done = [LogEntry(CONSOLE, self.wall_clock(), level, "console", text)]
         self.log.extend(done)
         self.events.extend(done)
 
     def event(self, rank: int, kind: str, text: str, level: str) -> None:
         """Record what this console found out about a rank."""
-        self.events.extend([LogEntry(rank, time.time(), level, kind, text)])
+        self.events.extend([LogEntry(rank, self.wall_clock(), level, kind, text)])
 
     def _take_frame(self, view: RankView, frame: WatchFrame, at_s: float) -> None:
         view.contact, view.reason, view.seen_at_s = "live", "", at_s

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 
 from mlxconsole.alerts import Alerts
+from mlxconsole.recording.flight import FlightRecorder
 from mlxconsole.store import Store
 from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.terminal import terminal_gone
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
 
-    from mlxconsole.source.base import Source
+    from mlxconsole.source.base import Source, Update
 
 PAINT_INTERVAL_S = 0.25
 LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -41,27 +42,42 @@ class ConsoleApp(App[None]):
         self.source = source
         self.store = store or Store(source.cluster)
         self.alerts = Alerts(self.store)
+        self.flight = FlightRecorder(source.cluster, self.store.clock, self.store.wall_clock)
+        """The last minutes, for a capsule."""
+        self._looked_s = float("-inf")
 
     def get_default_screen(self) -> MainScreen:
         """The main screen is the bottom of the stack."""
-        return MainScreen(self.store, self.source, self.alerts)
+        return MainScreen(self.store, self.source, self.alerts, self.flight)
 
     def on_mount(self) -> None:
         """Begin to follow and to paint; leave in order when told to."""
-        self.run_worker(self.source.follow(self.store.apply), exit_on_error=True)
+        self.run_worker(self.source.follow(self.take), exit_on_error=True)
         self.set_interval(PAINT_INTERVAL_S, self.paint)
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in LEAVE_SIGNALS:
                 loop.add_signal_handler(number, self.leave, 128 + number)
 
+    def take(self, update: Update) -> None:
+        """Take in an update; a recording that hurries has its alerts and pictures, too."""
+        self.flight.take(update)
+        self.store.apply(update)
+        if self.store.clock() - self._looked_s >= PAINT_INTERVAL_S:
+            self.look()
+
+    def look(self) -> None:
+        """See what has become of the alerts, and keep the moment."""
+        self._looked_s = self.store.clock()
+        self.alerts.look()
+        self.store.timeline.record(self.store)
+
     def paint(self) -> None:
         """One frame: everything that changed since the last, written at once."""
         if not self.is_headless and terminal_gone():
             self.leave(128 + signal.SIGHUP)
             return
-        self.alerts.look()
-        self.store.timeline.record(self.store)
+        self.look()
         main = self.screen_stack[0]
         if isinstance(main, MainScreen) and main.is_mounted:
             with self.batch_update():

@@ -46,6 +46,9 @@ SIGNS = {
     "left_square_bracket": "[",
     "left_curly_bracket": "{",
     "right_square_bracket": "]",
+    "right_curly_bracket": "}",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
 }
 
 

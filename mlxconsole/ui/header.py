@@ -27,7 +27,8 @@ def header_text(
     first = store.shown[0].status if 0 in store.shown else None
     api = state_name(first.api) if first and first.HasField("api") else "--"
     model = store.cluster.model.rstrip("/").rsplit("/", 1)[-1]
-    contact = "LIVE" if reached == len(contacts) else f"{reached}/{len(contacts)} reached"
+    live = store.playback.words() if store.playback else "LIVE"
+    contact = live if reached == len(contacts) else f"{reached}/{len(contacts)} reached"
     name = f"mlxconsole {store.cluster.name}"
     needed = [
         (0, name),
@@ -41,6 +42,8 @@ def header_text(
     if store.timeline.shown:
         ago = duration(store.clock() - store.timeline.shown.at_s)
         needed.insert(1, (0, f"REWOUND {ago}, 0 is live"))
+    if store.playback and contact != live:
+        needed.insert(1, (2, live))
     if alerts:
         needed.insert(-3, (1, f"!{alerts}"))
     if read_only:

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from mlxconsole.log_selection import compiled
+from mlxconsole.ui.capsule_export import CapsuleExport
 from mlxconsole.ui.chart_view import ChartView
 from mlxconsole.ui.commands import Command, Palette, commands, named
 from mlxconsole.ui.header import Header
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from mlxconsole.alerts import Alerts
+    from mlxconsole.recording.flight import FlightRecorder
     from mlxconsole.source.base import Source
     from mlxconsole.store import Store
 
@@ -67,7 +69,11 @@ class MainScreen(Screen[None]):
         Binding("left_square_bracket", "rewind(-5)", "5 s back", id="time.back", show=False),
         Binding("right_square_bracket", "rewind(5)", "5 s on", id="time.on", show=False),
         Binding("left_curly_bracket", "rewind(-60)", "1 min back", id="time.far", show=False),
+        Binding("right_curly_bracket", "rewind(60)", "1 min on", id="time.far_on", show=False),
+        Binding("left_parenthesis", "speed(-1)", "Play slower", id="time.slower", show=False),
+        Binding("right_parenthesis", "speed(1)", "Play faster", id="time.faster", show=False),
         Binding("0", "live", "Back to now", id="time.live", show=False),
+        Binding("e", "export", "Capsule: last minutes", id="capsule.write", show=False),
         Binding("R", "restart", "Restart rank", id="rank.restart"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
     ]
@@ -75,9 +81,12 @@ class MainScreen(Screen[None]):
     page: reactive[str] = reactive(PAGES[0], init=False)
     """Which page is shown."""
 
-    def __init__(self, store: Store, source: Source, alerts: Alerts) -> None:
+    def __init__(
+        self, store: Store, source: Source, alerts: Alerts, flight: FlightRecorder
+    ) -> None:
         super().__init__(classes=f"page-{PAGES[0]}")
         self._timeline = store.timeline
+        self._playback = store.playback
         self._read_only = source.read_only
         self._header = Header(store, alerts, read_only=source.read_only)
         self._tabs = Tabs()
@@ -87,6 +96,7 @@ class MainScreen(Screen[None]):
         self._charts = ChartView(store)
         self._prompt = Prompt()
         self._restart = Restart(self, store, source)
+        self._capsule = CapsuleExport(self, store, flight)
 
     @property
     def shown_log(self) -> LogView:
@@ -205,16 +215,35 @@ class MainScreen(Screen[None]):
             self.page = PAGES[0]
 
     def action_rewind(self, seconds: int) -> None:
-        """Show an earlier, or later, moment: ranks, logs, events and charts together."""
+        """Show an earlier, or later, moment: ranks, logs, events and charts together.
+
+        Later than what a recording has shown is where it goes on to.
+        """
+        if self._playback and not self._timeline.shown and seconds > 0:
+            self._playback.skip(seconds)
+            return
         self._timeline.move(seconds)
         self._show_moment()
 
     def action_pause(self) -> None:
-        """Hold the log, or let it go on; from the past, back to now."""
+        """Hold the log, or a recording, or let it go on; from the past, back to now."""
         if self._timeline.shown:
             self.action_live()
+        elif self._playback:
+            self._playback.paused = not self._playback.paused
         else:
             self.shown_log.action_pause()
+
+    def action_speed(self, steps: int) -> None:
+        """Play a recording faster or slower."""
+        if self._playback is None:
+            self.notify("This is live: only recordings have a speed", severity="warning")
+        else:
+            self._playback.change_speed(steps)
+
+    async def action_export(self) -> None:
+        """Write the last minutes of everything into a file."""
+        await self._capsule.write()
 
     def action_live(self) -> None:
         """Show what is now."""
