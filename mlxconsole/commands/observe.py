@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ from daemon.errors import SettingsError
 from mlxconsole import snapshot
 from mlxconsole.check_expression import evaluate, figures
 from mlxconsole.commands.target import ask_all, find_cluster
-from mlxconsole.commands.terminal_output import complain, say
+from mlxconsole.commands.terminal_output import complain, reader_may_leave, say
 from mlxconsole.status_table import table
 
 if TYPE_CHECKING:
@@ -44,10 +42,8 @@ def once(arguments: argparse.Namespace) -> int:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Print the document, or what changed of the sentences, every second until interrupted."""
-    try:
+    with reader_may_leave():
         asyncio.run(_watch(arguments))
-    except BrokenPipeError:  # the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 def say(text: str) -> None:
@@ -16,3 +22,12 @@ def complain(text: str) -> None:
     line = " ".join(text.split())
     sys.stderr.write(f"mlxconsole: {line}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def reader_may_leave() -> Generator[None]:
+    """A reader that closes the pipe (`| head`) has what it wanted: no error, no more output."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

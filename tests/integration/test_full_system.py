@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +15,13 @@ import psutil
 import pytest
 
 from daemon import ports
+from mlxconsole.log_selection import LogQuery, LogSelection
+from mlxconsole.recording import reading
+from mlxconsole.source.base import FrameArrived
+from mlxconsole.store import Store
 from tests.support.ports import free_block
 from tests.support.running_cluster import mlxconsole
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.support.running_cluster import RunningCluster
@@ -106,6 +114,50 @@ def test_api_health_endpoints(cluster: RunningCluster) -> None:
     body = {"model": cluster.model, "prompt": "a", "max_tokens": 5, "ignore_eos": True}
     assert httpx.post(f"{base}/v1/completions", json=body, timeout=30).status_code == 200
     assert _metric(base, counted) == before + 5
+
+
+def test_log_aggregation(cluster: RunningCluster, tmp_path: Path) -> None:
+    """Every line of every device arrives once: its supervisor's, its worker's, the API's.
+
+    Lines from before come first, that of a request made meanwhile follows, merged by their time.
+    """
+    path = tmp_path / "logs.mlxrec"
+    state = ("--state-dir", str(cluster.state_dir))
+    command = [sys.executable, "-m", "mlxconsole.cli", "record", str(path), *state]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as recorder:
+        wait_for(lambda: path.exists() and path.stat().st_size > 0)
+        body = {"model": cluster.model, "prompt": "a", "max_tokens": 2}
+        answer = httpx.post(f"{cluster.base_url}/completions", json=body, timeout=30)
+        assert answer.status_code == 200
+        request_id = answer.headers["x-request-id"]
+        wait_for(lambda: any(request_id in line.text for line in aggregated(path).lines))
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(30) == 0
+
+    log = aggregated(path)
+    assert [line.time_s for line in log.lines] == sorted(line.time_s for line in log.lines)
+    sources = {(line.rank, line.source) for line in log.lines}
+    assert sources >= {(rank, "supervisor") for rank in range(cluster.ranks)}
+    assert sources >= {(rank, "worker") for rank in range(cluster.ranks)}
+    [asked] = [line for line in log.lines if request_id in line.text]
+    assert (asked.rank, asked.source, asked.level) == (0, "api", "INFO")
+
+
+def aggregated(path: Path) -> LogSelection:
+    """The merged log of a recording, in which no line of any rank is missing or doubled."""
+    with reading.opened(path) as recording:
+        store = Store(recording.header.cluster)
+        sequences = defaultdict[int, list[int]](list)
+        for update in recording.updates:
+            store.apply(update)
+            assert isinstance(update, FrameArrived)
+            sequences[update.rank] += [line.sequence for line in update.frame.logs]
+    for seen in sequences.values():
+        assert seen == list(range(seen[0], seen[0] + len(seen)))
+    log = LogSelection(store.log)
+    log.choose(LogQuery())
+    assert len(log.lines) == sum(map(len, sequences.values()))
+    return log
 
 
 def _metric(base: str, name: str) -> float:

@@ -20,3 +20,12 @@ async def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"still not so after {limit_s} s")
         await asyncio.sleep(_STEP_S)
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 3 * LIMIT_S) -> None:
+    """The same without a loop, for other processes."""
+    deadline_s = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"still not so after {limit_s} s")
+        time.sleep(_STEP_S)
