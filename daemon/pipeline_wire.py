@@ -6,6 +6,7 @@ lazy MLX array belongs to the thread that made it.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class PipelineWire:
         self._communicator = communicator
         self._inbox = inbox
         self._timeout_s = timeout_s
+        self.serialise_s = 0.0
+        """Spent on packing and unpacking; engine thread."""
         communicator.listen(STEP_TAG, self._received)
         communicator.on_peer(self._peer_changed)
 
@@ -55,10 +58,20 @@ class PipelineWire:
         Raises:
             CommError: the rank is gone, or its link did not come up in time.
         """
-        self._communicator.post(dst, STEP_TAG, codec.encode(value), timeout_s=self._timeout_s)
+        began_s = time.monotonic()
+        payload = codec.encode(value)
+        self.serialise_s += time.monotonic() - began_s
+        self._communicator.post(dst, STEP_TAG, payload, timeout_s=self._timeout_s)
 
     def _received(self, message: Message) -> None:
-        self._inbox.put(Received(message.source, partial(codec.decode, message.payload)))
+        opening = partial(self._open, message.payload)
+        self._inbox.put(Received(message.source, opening, time.monotonic()))
+
+    def _open(self, payload: bytes | memoryview) -> Any:
+        began_s = time.monotonic()
+        value = codec.decode(payload)
+        self.serialise_s += time.monotonic() - began_s
+        return value
 
     def _peer_changed(self, event: PeerEvent) -> None:
         self._inbox.put(PeerChange(event.rank, event.kind == "up", event.reason))

@@ -13,7 +13,6 @@ import os
 import queue
 import signal
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from daemon.comm.communicator import Communicator
@@ -22,9 +21,10 @@ from daemon.cores import Cores
 from daemon.engine import loop
 from daemon.engine.follower import Follower
 from daemon.engine.front import EngineFront, ServedModel
-from daemon.engine.interfaces import Meter, Stop
+from daemon.engine.interfaces import Stop
 from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
+from daemon.engine.meter import Meter
 from daemon.engine.scheduler import Scheduler, SchedulerLimits
 from daemon.engine.watchdog import Watchdog, WatchedShard
 from daemon.engine_service import EngineService, handlers
@@ -35,12 +35,12 @@ from daemon.supervision.child_spec import EXIT_HOPELESS, EXIT_STUCK, ChildSpec
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 from daemon.telemetry.sampler import Sampler
+from daemon.worker_sample import WorkerSample, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daemon.execution.card import ModelCard
-    from daemon.shard import LoadedShard
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +58,23 @@ class Worker:
         self._meter = Meter()
         self._front: EngineFront | None = None
         self._node: Leader | Follower | None = None
-        self._shard: LoadedShard | None = None
         services = [handlers(EngineService(lambda: self._front))] if spec.rank == 0 else []
         self._communicator = Communicator(self._comm_settings(), services=services)
         limits = self._settings.limits
         self._wire = PipelineWire(self._communicator, self._inbox, limits.peer_timeout_s + 2.0)
-        self._sampler = Sampler(reporter, self._take_sample)
+        self._sample = WorkerSample(self._meter, self._communicator, self._wire)
+        self._sampler = Sampler(reporter, self._sample.take)
         self._watchdog: Watchdog | None = None
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler."""
         self._inbox.put(Stop())
+
+    def obey(self, command: dict[str, Any]) -> None:
+        """Take a command of the supervisor, on the lifeline's thread."""
+        if command["do"] == "trace":
+            steps = self._meter.traced(int(command["sequence"]), int(command["most"]))
+            self._reporter.answer(int(command["command"]), steps)
 
     def run(self) -> None:
         """Serve until `stop`.
@@ -78,9 +84,10 @@ class Worker:
             ClusterError: it can't for now.
         """
         self._communicator.start()
+        self._reporter.sample(build=build())
         self._sampler.start()
         try:
-            self._node = self._make_node()
+            self._node = self._sample.node = self._make_node()
             loop.run(self._node, self._inbox)
         finally:
             if self._watchdog is not None:
@@ -99,8 +106,9 @@ class Worker:
         card = inspect(path)
         with_kernels = self._settings.engine.cpu_kernels == "auto"
         threads = self._cores.threads if with_kernels else 0
-        self._shard = LoadedShard(path, self._reporter, threads)
-        shard = WatchedShard(self._shard)
+        loaded = self._sample.shard = LoadedShard(path, self._reporter, threads)
+        self._sample.kv_token_bytes = sum(card.kv_token_bytes)
+        shard = WatchedShard(loaded)
         self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)
         self._watchdog.start()
         hello = Hello(
@@ -158,27 +166,6 @@ class Worker:
             peer_timeout_s=self._settings.limits.peer_timeout_s,
         )
 
-    def _take_sample(self) -> dict[str, Any]:
-        """Runs on the sampler's thread; reads attributes only."""
-        sample: dict[str, Any] = {"counters": asdict(self._meter)}
-        if self._shard is not None:
-            from daemon.execution.memory import memory  # noqa: PLC0415
-
-            sample["memory"] = {
-                **memory(),
-                "weights_bytes": self._shard.weights_bytes,
-                "kv_bytes": self._shard.kv_bytes,
-            }
-            sample["layers"] = list(self._shard.layers)
-            if self._shard.progress is not None:
-                sample["progress"] = asdict(self._shard.progress)
-        if self._node is not None:
-            sample["epoch"] = self._node.epoch
-        if isinstance(self._node, Leader):
-            sample["queue_depth"] = self._node.queue_depth
-            sample["sequences"] = self._node.sequences
-        return sample
-
 
 def _end_stuck(reason: str) -> None:
     """End this process where it hangs: the supervisor keeps what is said here as the cause."""
@@ -192,11 +179,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="daemon.worker", description=__doc__)
     parser.add_argument("--spec", required=True, help="written by the supervisor")
     spec = ChildSpec.from_json(parser.parse_args(argv).spec)
-    lifeline.watch(spec.life_fd)
+    workers: list[Worker] = []  # commands come before there is one
+    lifeline.watch(spec.life_fd, lambda command: workers[0].obey(command) if workers else None)
     reporter = Reporter(spec.report_fd, spec.boot_id)
     install_logging(reporter, spec.log_level)
     try:
         worker = Worker(spec, reporter)
+        workers.append(worker)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         worker.run()

@@ -106,6 +106,7 @@ class Memory(_message.Message):
     KV_BYTES_FIELD_NUMBER: _builtins.int
     RSS_BYTES_FIELD_NUMBER: _builtins.int
     LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    KV_CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     mlx_active_bytes: _builtins.int
     """arrays alive in MLX"""
     mlx_cache_bytes: _builtins.int
@@ -120,6 +121,8 @@ class Memory(_message.Message):
     """resident set of the worker process"""
     limit_bytes: _builtins.int
     """what the device (or the machine) allows"""
+    kv_capacity_bytes: _builtins.int
+    """what the caches may grow to; 0: no bound of their own"""
     def __init__(
         self,
         *,
@@ -130,10 +133,11 @@ class Memory(_message.Message):
         kv_bytes: _builtins.int = ...,
         rss_bytes: _builtins.int = ...,
         limit_bytes: _builtins.int = ...,
+        kv_capacity_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_bytes", b"kv_bytes", "limit_bytes", b"limit_bytes", "mlx_active_bytes", b"mlx_active_bytes", "mlx_cache_bytes", b"mlx_cache_bytes", "mlx_peak_bytes", b"mlx_peak_bytes", "rss_bytes", b"rss_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_bytes", b"kv_bytes", "kv_capacity_bytes", b"kv_capacity_bytes", "limit_bytes", b"limit_bytes", "mlx_active_bytes", b"mlx_active_bytes", "mlx_cache_bytes", b"mlx_cache_bytes", "mlx_peak_bytes", b"mlx_peak_bytes", "rss_bytes", b"rss_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,6 +158,12 @@ class Counters(_message.Message):
     BYTES_SENT_FIELD_NUMBER: _builtins.int
     BYTES_RECEIVED_FIELD_NUMBER: _builtins.int
     LOG_LINES_DROPPED_FIELD_NUMBER: _builtins.int
+    SERIALISE_S_FIELD_NUMBER: _builtins.int
+    WALL_S_FIELD_NUMBER: _builtins.int
+    EVICTIONS_FIELD_NUMBER: _builtins.int
+    PREFIX_LOOKUP_TOKENS_FIELD_NUMBER: _builtins.int
+    PREFIX_HIT_TOKENS_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     tokens_in: _builtins.int
     """prompt tokens run through this rank"""
@@ -162,12 +172,24 @@ class Counters(_message.Message):
     compute_s: _builtins.float
     """inside the forward pass and sampling"""
     wait_s: _builtins.float
-    """waiting for the previous rank"""
+    """waiting for the previous rank (rank 0: for results), with work about"""
     send_s: _builtins.float
-    """handing results to the next rank"""
+    """handing results to the next rank; long when the link has no room"""
     bytes_sent: _builtins.int
     bytes_received: _builtins.int
     log_lines_dropped: _builtins.int
+    serialise_s: _builtins.float
+    """packing and unpacking what goes over the links"""
+    wall_s: _builtins.float
+    """age of the worker; the rest of it was neither work nor a wait"""
+    evictions: _builtins.int
+    """prefixes given up to make room"""
+    prefix_lookup_tokens: _builtins.int
+    """prompt tokens looked up in the prefix cache"""
+    prefix_hit_tokens: _builtins.int
+    """of these, found there and not run again"""
+    preemptions: _builtins.int
+    """sequences put back into the queue for want of memory"""
     def __init__(
         self,
         *,
@@ -180,14 +202,205 @@ class Counters(_message.Message):
         bytes_sent: _builtins.int = ...,
         bytes_received: _builtins.int = ...,
         log_lines_dropped: _builtins.int = ...,
+        serialise_s: _builtins.float = ...,
+        wall_s: _builtins.float = ...,
+        evictions: _builtins.int = ...,
+        prefix_lookup_tokens: _builtins.int = ...,
+        prefix_hit_tokens: _builtins.int = ...,
+        preemptions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_s", b"compute_s", "log_lines_dropped", b"log_lines_dropped", "send_s", b"send_s", "steps", b"steps", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "wait_s", b"wait_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_s", b"compute_s", "evictions", b"evictions", "log_lines_dropped", b"log_lines_dropped", "preemptions", b"preemptions", "prefix_hit_tokens", b"prefix_hit_tokens", "prefix_lookup_tokens", b"prefix_lookup_tokens", "send_s", b"send_s", "serialise_s", b"serialise_s", "steps", b"steps", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "wait_s", b"wait_s", "wall_s", b"wall_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Counters: _TypeAlias = Counters  # noqa: Y015
+
+@_typing.final
+class Histogram(_message.Message):
+    """How long things took: counts by bucket, since the worker started. Bucket i holds durations from
+    10 us * 2^(i/4) on; the first also what is shorter, the last also what is longer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Histogram: _TypeAlias = Histogram  # noqa: Y015
+
+@_typing.final
+class LinkStatus(_message.Message):
+    """One end of the link to another rank: what this rank sends there, and hears of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    INTERRUPTIONS_FIELD_NUMBER: _builtins.int
+    BYTES_SENT_FIELD_NUMBER: _builtins.int
+    BYTES_RECEIVED_FIELD_NUMBER: _builtins.int
+    UNACKNOWLEDGED_BYTES_FIELD_NUMBER: _builtins.int
+    BULK_OUT_DONE_FIELD_NUMBER: _builtins.int
+    BULK_OUT_TOTAL_FIELD_NUMBER: _builtins.int
+    BULK_IN_DONE_FIELD_NUMBER: _builtins.int
+    BULK_IN_TOTAL_FIELD_NUMBER: _builtins.int
+    RTT_P50_S_FIELD_NUMBER: _builtins.int
+    RTT_P99_S_FIELD_NUMBER: _builtins.int
+    peer: _builtins.int
+    state: _builtins.str
+    """connecting, up, interrupted, lost"""
+    reason: _builtins.str
+    """of its last trouble"""
+    interruptions: _builtins.int
+    """times that contact was lost, for however long"""
+    bytes_sent: _builtins.int
+    bytes_received: _builtins.int
+    unacknowledged_bytes: _builtins.int
+    """sent, or to be sent, and kept until the peer has them"""
+    bulk_out_done: _builtins.int
+    """of the large messages under way there: bytes that have arrived,"""
+    bulk_out_total: _builtins.int
+    """and all their bytes"""
+    bulk_in_done: _builtins.int
+    bulk_in_total: _builtins.int
+    rtt_p50_s: _builtins.float
+    """round trips of the last minute's probes"""
+    rtt_p99_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        peer: _builtins.int = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        interruptions: _builtins.int = ...,
+        bytes_sent: _builtins.int = ...,
+        bytes_received: _builtins.int = ...,
+        unacknowledged_bytes: _builtins.int = ...,
+        bulk_out_done: _builtins.int = ...,
+        bulk_out_total: _builtins.int = ...,
+        bulk_in_done: _builtins.int = ...,
+        bulk_in_total: _builtins.int = ...,
+        rtt_p50_s: _builtins.float | None = ...,
+        rtt_p99_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rtt_p50_s", b"_rtt_p50_s", "_rtt_p99_s", b"_rtt_p99_s", "rtt_p50_s", b"rtt_p50_s", "rtt_p99_s", b"rtt_p99_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rtt_p50_s", b"_rtt_p50_s", "_rtt_p99_s", b"_rtt_p99_s", "bulk_in_done", b"bulk_in_done", "bulk_in_total", b"bulk_in_total", "bulk_out_done", b"bulk_out_done", "bulk_out_total", b"bulk_out_total", "bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "interruptions", b"interruptions", "peer", b"peer", "reason", b"reason", "rtt_p50_s", b"rtt_p50_s", "rtt_p99_s", b"rtt_p99_s", "state", b"state", "unacknowledged_bytes", b"unacknowledged_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rtt_p50_s: _TypeAlias = _typing.Literal["rtt_p50_s"]  # noqa: Y015
+    _WhichOneofArgType__rtt_p50_s: _TypeAlias = _typing.Literal["_rtt_p50_s", b"_rtt_p50_s"]  # noqa: Y015
+    _WhichOneofReturnType__rtt_p99_s: _TypeAlias = _typing.Literal["rtt_p99_s"]  # noqa: Y015
+    _WhichOneofArgType__rtt_p99_s: _TypeAlias = _typing.Literal["_rtt_p99_s", b"_rtt_p99_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rtt_p50_s) -> _WhichOneofReturnType__rtt_p50_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rtt_p99_s) -> _WhichOneofReturnType__rtt_p99_s | None: ...
+
+Global___LinkStatus: _TypeAlias = LinkStatus  # noqa: Y015
+
+@_typing.final
+class RequestStatus(_message.Message):
+    """A request that rank 0 knows: one row of the console's table."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    GENERATED_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_S_FIELD_NUMBER: _builtins.int
+    TOKEN_S_FIELD_NUMBER: _builtins.int
+    KV_BYTES_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    state: _builtins.str
+    """waiting, prefill, decode"""
+    age_s: _builtins.float
+    """since rank 0 took it"""
+    prompt_tokens: _builtins.int
+    generated_tokens: _builtins.int
+    max_tokens: _builtins.int
+    first_token_s: _builtins.float
+    """from age 0 to the first token; 0 before it"""
+    token_s: _builtins.float
+    """mean time of a token after the first; 0 before the second"""
+    kv_bytes: _builtins.int
+    """on all ranks together"""
+    cached_tokens: _builtins.int
+    """of the prompt, found in the prefix cache"""
+    client: _builtins.str
+    """who asked, as the API process saw it"""
+    sequence: _builtins.int
+    """its number in traces; 0 while it waits"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        age_s: _builtins.float = ...,
+        prompt_tokens: _builtins.int = ...,
+        generated_tokens: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        first_token_s: _builtins.float = ...,
+        token_s: _builtins.float = ...,
+        kv_bytes: _builtins.int = ...,
+        cached_tokens: _builtins.int = ...,
+        client: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "cached_tokens", b"cached_tokens", "client", b"client", "first_token_s", b"first_token_s", "generated_tokens", b"generated_tokens", "id", b"id", "kv_bytes", b"kv_bytes", "max_tokens", b"max_tokens", "prompt_tokens", b"prompt_tokens", "sequence", b"sequence", "state", b"state", "token_s", b"token_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestStatus: _TypeAlias = RequestStatus  # noqa: Y015
+
+@_typing.final
+class RequestTable(_message.Message):
+    """The requests of rank 0: running first, then waiting, each oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """all there are"""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestStatus]:
+        """at most 256"""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___RequestStatus] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestTable: _TypeAlias = RequestTable  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -279,6 +492,16 @@ class RankStatus(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     QUEUE_DEPTH_FIELD_NUMBER: _builtins.int
     SEQUENCES_FIELD_NUMBER: _builtins.int
+    LAST_STEP_FIELD_NUMBER: _builtins.int
+    LAST_STEP_AGE_S_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    STAGE_TIMES_FIELD_NUMBER: _builtins.int
+    STEP_TIMES_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_TIMES_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    BUILD_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     world_size: _builtins.int
     state: Global___RankState.ValueType
@@ -311,6 +534,18 @@ class RankStatus(_message.Message):
     """requests that wait for admission (rank 0)"""
     sequences: _builtins.int
     """live sequences"""
+    last_step: _builtins.int
+    """number of the step that this rank ran last"""
+    last_step_age_s: _builtins.float
+    """since it ended; 0 before the first"""
+    batch: _builtins.int
+    """sequences in that step"""
+    in_flight: _builtins.int
+    """steps on their way through the ranks (rank 0)"""
+    reason: _builtins.str
+    """why the rank is in its state, in words; may be empty"""
+    build: _builtins.str
+    """what runs there: versions of Python, MLX and the like"""
     @_builtins.property
     def memory(self) -> Global___Memory: ...
     @_builtins.property
@@ -320,6 +555,22 @@ class RankStatus(_message.Message):
     @_builtins.property
     def api(self) -> Global___ApiStatus:
         """on rank 0 only"""
+
+    @_builtins.property
+    def stage_times(self) -> Global___Histogram:
+        """this rank's own part of each step"""
+
+    @_builtins.property
+    def step_times(self) -> Global___Histogram:
+        """each step from its start on rank 0 to its result (rank 0)"""
+
+    @_builtins.property
+    def first_token_times(self) -> Global___Histogram:
+        """of each request (rank 0)"""
+
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkStatus]:
+        """to ranks that anything was sent to or received from"""
 
     def __init__(
         self,
@@ -349,10 +600,20 @@ class RankStatus(_message.Message):
         epoch: _builtins.int = ...,
         queue_depth: _builtins.int = ...,
         sequences: _builtins.int = ...,
+        last_step: _builtins.int = ...,
+        last_step_age_s: _builtins.float = ...,
+        batch: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        stage_times: Global___Histogram | None = ...,
+        step_times: Global___Histogram | None = ...,
+        first_token_times: Global___Histogram | None = ...,
+        links: _abc.Iterable[Global___LinkStatus] | None = ...,
+        reason: _builtins.str = ...,
+        build: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "counters", b"counters", "memory", b"memory", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "counters", b"counters", "first_token_times", b"first_token_times", "memory", b"memory", "progress", b"progress", "stage_times", b"stage_times", "step_times", b"step_times"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "boot_id", b"boot_id", "control_port", b"control_port", "counters", b"counters", "epoch", b"epoch", "exit_cause", b"exit_cause", "generation", b"generation", "host", b"host", "layer_hi", b"layer_hi", "layer_lo", b"layer_lo", "memory", b"memory", "model", b"model", "port", b"port", "progress", b"progress", "queue_depth", b"queue_depth", "rank", b"rank", "restarts", b"restarts", "sequences", b"sequences", "state", b"state", "supervisor_pid", b"supervisor_pid", "tokens_per_s", b"tokens_per_s", "uptime_s", b"uptime_s", "version", b"version", "worker_pid", b"worker_pid", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "batch", b"batch", "boot_id", b"boot_id", "build", b"build", "control_port", b"control_port", "counters", b"counters", "epoch", b"epoch", "exit_cause", b"exit_cause", "first_token_times", b"first_token_times", "generation", b"generation", "host", b"host", "in_flight", b"in_flight", "last_step", b"last_step", "last_step_age_s", b"last_step_age_s", "layer_hi", b"layer_hi", "layer_lo", b"layer_lo", "links", b"links", "memory", b"memory", "model", b"model", "port", b"port", "progress", b"progress", "queue_depth", b"queue_depth", "rank", b"rank", "reason", b"reason", "restarts", b"restarts", "sequences", b"sequences", "stage_times", b"stage_times", "state", b"state", "step_times", b"step_times", "supervisor_pid", b"supervisor_pid", "tokens_per_s", b"tokens_per_s", "uptime_s", b"uptime_s", "version", b"version", "worker_pid", b"worker_pid", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -516,14 +777,22 @@ class WatchFrame(_message.Message):
     LOGS_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    TIME_S_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     dropped: _builtins.int
     """entries this reader lost since the last frame"""
+    time_s: _builtins.float
+    """unix time on the rank's own clock when the frame was made"""
     @_builtins.property
     def status(self) -> Global___RankStatus: ...
     @_builtins.property
     def logs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogLine]: ...
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
+    @_builtins.property
+    def requests(self) -> Global___RequestTable:
+        """of rank 0; absent elsewhere, and without a worker"""
+
     def __init__(
         self,
         *,
@@ -531,14 +800,112 @@ class WatchFrame(_message.Message):
         logs: _abc.Iterable[Global___LogLine] | None = ...,
         events: _abc.Iterable[Global___Event] | None = ...,
         dropped: _builtins.int = ...,
+        time_s: _builtins.float = ...,
+        requests: Global___RequestTable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "events", b"events", "logs", b"logs", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "events", b"events", "logs", b"logs", "requests", b"requests", "status", b"status", "time_s", b"time_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchFrame: _TypeAlias = WatchFrame  # noqa: Y015
+
+@_typing.final
+class TraceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    MOST_STEPS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """steps of this sequence only; 0: of all"""
+    most_steps: _builtins.int
+    """the last ones; the daemon's bound (512) if 0"""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        most_steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most_steps", b"most_steps", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceRequest: _TypeAlias = TraceRequest  # noqa: Y015
+
+@_typing.final
+class TraceStep(_message.Message):
+    """One step on one rank. Times are unix times on the rank's own clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ARRIVED_S_FIELD_NUMBER: _builtins.int
+    BEGAN_S_FIELD_NUMBER: _builtins.int
+    ENDED_S_FIELD_NUMBER: _builtins.int
+    SENT_S_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    epoch: _builtins.int
+    arrived_s: _builtins.float
+    """the frame was read off the link (rank 0: the step was decided)"""
+    began_s: _builtins.float
+    """the forward pass began: until then the frame waited"""
+    ended_s: _builtins.float
+    sent_s: _builtins.float
+    """the result had been handed to the link"""
+    tokens: _builtins.int
+    """run in this step, of all sequences"""
+    @_builtins.property
+    def sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+        arrived_s: _builtins.float = ...,
+        began_s: _builtins.float = ...,
+        ended_s: _builtins.float = ...,
+        sent_s: _builtins.float = ...,
+        tokens: _builtins.int = ...,
+        sequences: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived_s", b"arrived_s", "began_s", b"began_s", "ended_s", b"ended_s", "epoch", b"epoch", "number", b"number", "sent_s", b"sent_s", "sequences", b"sequences", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceStep: _TypeAlias = TraceStep  # noqa: Y015
+
+@_typing.final
+class TraceReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceStep]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___TraceStep] | None = ...,
+        rank: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rank", b"rank", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceReply: _TypeAlias = TraceReply  # noqa: Y015
 
 @_typing.final
 class RestartRequest(_message.Message):

@@ -59,6 +59,11 @@ class ControlStub:
                 request_serializer=protos_dot_control__pb2.ShutdownRequest.SerializeToString,
                 response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
                 _registered_method=True)
+        self.Trace = channel.unary_unary(
+                '/mlxconsole.v1.Control/Trace',
+                request_serializer=protos_dot_control__pb2.TraceRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.TraceReply.FromString,
+                _registered_method=True)
 
 
 class ControlServicer:
@@ -102,6 +107,14 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Trace(self, request, context):
+        """What this rank's worker did in its last steps, or in those of one request. Kept by the worker,
+        so it is empty after a restart; UNAVAILABLE without a worker.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +142,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.Shutdown,
                     request_deserializer=protos_dot_control__pb2.ShutdownRequest.FromString,
                     response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
+            ),
+            'Trace': grpc.unary_unary_rpc_method_handler(
+                    servicer.Trace,
+                    request_deserializer=protos_dot_control__pb2.TraceRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.TraceReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class Control:
             '/mlxconsole.v1.Control/Shutdown',
             protos_dot_control__pb2.ShutdownRequest.SerializeToString,
             protos_dot_control__pb2.ActionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Trace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlxconsole.v1.Control/Trace',
+            protos_dot_control__pb2.TraceRequest.SerializeToString,
+            protos_dot_control__pb2.TraceReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,10 @@ class ControlStub:
     """
     Shutdown: _grpc.UnaryUnaryMultiCallable[_control_pb2.ShutdownRequest, _control_pb2.ActionReply]
     """End this rank: worker, API process and supervisor. Answers before the supervisor exits."""
+    Trace: _grpc.UnaryUnaryMultiCallable[_control_pb2.TraceRequest, _control_pb2.TraceReply]
+    """What this rank's worker did in its last steps, or in those of one request. Kept by the worker,
+    so it is empty after a restart; UNAVAILABLE without a worker.
+    """
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -69,6 +73,10 @@ class ControlAsyncStub(ControlStub):
     """
     Shutdown: _aio.UnaryUnaryMultiCallable[_control_pb2.ShutdownRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
     """End this rank: worker, API process and supervisor. Answers before the supervisor exits."""
+    Trace: _aio.UnaryUnaryMultiCallable[_control_pb2.TraceRequest, _control_pb2.TraceReply]  # type: ignore[assignment]
+    """What this rank's worker did in its last steps, or in those of one request. Kept by the worker,
+    so it is empty after a restart; UNAVAILABLE without a worker.
+    """
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -115,5 +123,15 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.ActionReply, _abc.Awaitable[_control_pb2.ActionReply]]:
         """End this rank: worker, API process and supervisor. Answers before the supervisor exits."""
+
+    @_abc_1.abstractmethod
+    def Trace(
+        self,
+        request: _control_pb2.TraceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.TraceReply, _abc.Awaitable[_control_pb2.TraceReply]]:
+        """What this rank's worker did in its last steps, or in those of one request. Kept by the worker,
+        so it is empty after a restart; UNAVAILABLE without a worker.
+        """
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -101,6 +101,17 @@ class ControlClient:
         finally:
             call.cancel()
 
+    async def trace(
+        self, sequence: int = 0, most_steps: int = 0, timeout_s: float = CALL_TIMEOUT_S
+    ) -> list[control_pb2.TraceStep]:
+        """The last steps of the worker, oldest first; those of one sequence only, if given."""
+        request = control_pb2.TraceRequest(sequence=sequence, most_steps=most_steps)
+        try:
+            reply: control_pb2.TraceReply = await self._stub.Trace(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, timeout_s) from error
+        return list(reply.steps)
+
     async def restart(
         self,
         generation: int,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
-from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Report, Shard, Wire
+from daemon.engine.interfaces import Event, PeerChange, Received, Report, Shard, Wire
 from daemon.engine.route import next_rank
 from daemon.engine.stage_runner import StageRunner
 from daemon.errors import CommError, ModelError
 from daemon.messages import Assign, Hello, LinkState, Ready, StepFrame, StepResult
+
+if TYPE_CHECKING:
+    from daemon.engine.meter import Meter
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +52,13 @@ class Follower:
         if isinstance(event, PeerChange):
             self._peer_changed(event)
         elif isinstance(event, Received):
+            if self._runner.live:
+                now_s = time.monotonic()
+                self._meter.wait_s += now_s - self._idle_since
+                self._idle_since = now_s
             value = event.open()
             if isinstance(value, StepFrame):
-                self._step(value)
+                self._step(value, event.at_s)
             elif isinstance(value, Assign):
                 self._assigned(value)
             else:
@@ -87,23 +95,21 @@ class Follower:
             raise
         self._next = next_rank(assign.plan, self._rank)
         self.epoch = assign.epoch
+        self._runner.live.clear()
         self._idle_since = time.monotonic()
         self._report.state("READY")
         self._send(0, Ready(assign.epoch, self._rank))
 
-    def _step(self, frame: StepFrame) -> None:
+    def _step(self, frame: StepFrame, arrived_s: float) -> None:
         if frame.step.epoch != self.epoch:
             return  # sent before the epoch ended; its sequences are run again
-        self._meter.wait_s += time.monotonic() - self._idle_since
         answer, error = self._runner.run(frame.step, frame.hidden, frame.error)
-        began = time.monotonic()
         if self._next is None:
             tokens = () if error or answer is None else tuple(answer)
             self._send(0, StepResult(frame.step.epoch, frame.step.number, tokens, error))
         else:
             self._send(self._next, StepFrame(frame.step, answer, error))
-        self._idle_since = time.monotonic()
-        self._meter.send_s += self._idle_since - began
+        self._idle_since = self._meter.step_sent(frame.step, arrived_s)
 
     def _send(self, dst: int, value: object) -> None:
         try:

@@ -51,24 +51,14 @@ class Report(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Meter:
-    """Counters of one worker. Written by the engine thread, read by the sampler's."""
-
-    steps: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    compute_s: float = 0.0
-    wait_s: float = 0.0
-    send_s: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Received:
     """A value from another rank, still encoded: it is opened on the engine thread."""
 
     source: int
     open: Callable[[], Any]
+    at_s: float = 0.0
+    """When it was read off the link; monotonic."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from daemon.engine.absence import Absence
 from daemon.engine.interfaces import (
     Cancel,
     Event,
-    Meter,
     PeerChange,
     Probe,
     Received,
@@ -30,6 +29,7 @@ from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, St
 
 if TYPE_CHECKING:
     from daemon.engine.membership import Membership
+    from daemon.engine.meter import Meter
     from daemon.engine.scheduler import Scheduler
     from daemon.settings import LimitsPart
 
@@ -71,6 +71,7 @@ class Leader:
         self._absence = Absence(limits.absence_timeout_s)
         self._hopeless = ""
         self._pending = _Pending()
+        self._idle_since = time.monotonic()
         self._requests: dict[tuple[Listener, str], Sequence] = {}
         self._was_ready = False
         self._stopped_at: float | None = None
@@ -94,6 +95,15 @@ class Leader:
         """Requests that take part in steps."""
         return self._scheduler.running
 
+    @property
+    def in_flight(self) -> int:
+        """Steps on their way through the ranks."""
+        return self._scheduler.in_flight
+
+    def requests(self) -> list[Sequence]:
+        """All requests, running first, each oldest first. Safe on any thread: a moment's copy."""
+        return self._scheduler.everyone()
+
     def start(self) -> None:
         """Greet oneself; alone, that is everybody."""
         self._report.state("JOINING", "waiting for the other ranks")
@@ -103,7 +113,9 @@ class Leader:
         """Take one event."""
         match event:
             case Received():
+                self._waited()
                 self._received(event.open())
+                self._idle_since = time.monotonic()
             case PeerChange(rank=rank, up=False, reason=reason):
                 self._ended(self._membership.lost(rank), f"rank {rank} lost: {reason}")
             case Submit(sequence=sequence):
@@ -121,7 +133,9 @@ class Leader:
             return False
         step = self._scheduler.schedule(self._membership.epoch)
         if step is not None:
+            self._waited()
             self._dispatch(step)
+            self._idle_since = time.monotonic()
         return step is not None
 
     def tick(self) -> None:
@@ -255,19 +269,26 @@ class Leader:
 
     # ---- steps
 
+    def _waited(self) -> None:
+        """Count the time since the last work as a wait, if results were under way."""
+        if self._pending.since:
+            self._meter.wait_s += time.monotonic() - self._idle_since
+
     def _dispatch(self, step: Step) -> None:
-        self._pending.since[step.number] = time.monotonic()
+        decided_s = self._pending.since[step.number] = time.monotonic()
         answer, error = self._runner.run(step, None)
         if self._next is None:
             tokens = () if error or answer is None else tuple(answer)
+            self._meter.step_sent(step, decided_s)
             self._finish(StepResult(step.epoch, step.number, tokens, error))
             return
-        began = time.monotonic()
         self._send(self._next, StepFrame(step, answer, error))
-        self._meter.send_s += time.monotonic() - began
+        self._meter.step_sent(step, decided_s)
 
     def _finish(self, result: StepResult) -> None:
-        self._pending.since.pop(result.number, None)
+        since_s = self._pending.since.pop(result.number, None)
+        if since_s is not None and result.tokens:
+            self._meter.step_times.add(time.monotonic() - since_s)
         probe = self._pending.probes.pop(result.number, None)
         if probe is not None:
             probe.done(StepFailed(result.error) if result.error else None)
@@ -291,6 +312,7 @@ class Leader:
             if self._hopeless:
                 raise NotReady(self._hopeless)
             self._scheduler.submit(sequence)
+            sequence.submitted_at_s = time.monotonic()
         except EngineError as error:
             sequence.listener([Update(sequence.request_id, error=error)])
         else:
@@ -315,9 +337,18 @@ class Leader:
         """Hand each client its updates of this step in one call."""
         by_listener: dict[Listener, list[Update]] = {}
         for sequence, update in news:
+            if update.tokens:
+                self._note_token(sequence)
             by_listener.setdefault(sequence.listener, []).append(update)
             self._suspects.clear(sequence)
             if update.finish_reason or update.error:
                 self._requests.pop((sequence.listener, sequence.request_id), None)
         for listener, updates in by_listener.items():
             listener(updates)
+
+    def _note_token(self, sequence: Sequence) -> None:
+        now_s = time.monotonic()
+        if not sequence.first_token_at_s:
+            sequence.first_token_at_s = now_s
+            self._meter.first_token_times.add(now_s - sequence.submitted_at_s)
+        sequence.last_token_at_s = now_s

@@ -63,6 +63,10 @@ class Scheduler:
         """Steps sent and not come back."""
         return len(self._in_flight)
 
+    def everyone(self) -> list[Sequence]:
+        """All sequences, running first, each oldest first."""
+        return [*self._live.values(), *self._waiting]
+
     def submit(self, sequence: Sequence) -> None:
         """Queue a new sequence.
 

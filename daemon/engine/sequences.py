@@ -51,6 +51,13 @@ class Sequence:
     opened: bool = False
     awaiting: bool = False
     """A row that samples is in flight: the next token is not known yet."""
+    client: str = ""
+    """Who asked, for people."""
+    submitted_at_s: float = 0.0
+    """When rank 0 took it; monotonic, as the next two."""
+    first_token_at_s: float = 0.0
+    """0 before the first token."""
+    last_token_at_s: float = 0.0
 
     @property
     def length(self) -> int:

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daemon.engine.interfaces import Meter, Shard
+    from daemon.engine.interfaces import Shard
+    from daemon.engine.meter import Meter
     from daemon.messages import Step
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ class StageRunner:
         self._rank = rank
         self._shard = shard
         self._meter = meter
+        self.live: set[int] = set()
+        """Sequences that are open on this rank: without any, waiting is idling."""
 
     def run(self, step: Step, hidden: Any, error: str = "") -> tuple[Any, str]:
         """Apply ``step``; what the shard answered, and why the step failed, here or earlier.
@@ -38,13 +41,7 @@ class StageRunner:
         except Exception as failure:
             log.exception("step_failed", extra={"fields": {"step": step.number}})
             answer, error = None, f"rank {self._rank}: {type(failure).__name__}: {failure}"
-        self._count(step, time.monotonic() - began)
+        self._meter.step_ran(step, began)
+        self.live.difference_update(step.closed)
+        self.live.update(opened.sequence_id for opened in step.opened)
         return answer, error
-
-    def _count(self, step: Step, seconds: float) -> None:
-        meter = self._meter
-        meter.steps += 1
-        meter.compute_s += seconds
-        for row in step.rows:
-            meter.tokens_out += row.sample
-            meter.tokens_in += 0 if row.sample else len(row.tokens)

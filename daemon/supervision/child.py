@@ -7,6 +7,7 @@ event loop; knows no gRPC. Every change is an event in the history, so that peop
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import time
@@ -15,10 +16,12 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from daemon.errors import NotReady
 from daemon.supervision import child_life, child_process, reports
 from daemon.supervision.child_life import ChildLife, LifeEvent
 from daemon.supervision.child_spec import EXIT_HOPELESS
 from daemon.supervision.exit_cause import Evidence, describe
+from daemon.supervision.history import clean
 from daemon.supervision.silence import LOOK_S, Silence
 from daemon.telemetry import process_stats
 
@@ -61,8 +64,11 @@ class Child:
         self.name = name
         self.life = ChildLife(_policy(spec.settings))
         self.boot_id = ""
+        self.reason = ""
+        """Why the process is in its state, in its own words."""
         self._ended = asyncio.Event()
         self.on_sample: Callable[[reports.SampleReport], None] = lambda _: None
+        self.on_answer: Callable[[reports.AnswerReport], None] = lambda _: None
         self.on_start: Callable[[], None] = lambda: None
         self.on_exit: Callable[[], None] = lambda: None
         self._command = command
@@ -125,6 +131,16 @@ class Child:
         """
         if self._process is not None:
             self._process.close()
+
+    def command(self, line: Mapping[str, object]) -> None:
+        """Tell the process to do something.
+
+        Raises:
+            NotReady: there is none, or it does not listen.
+        """
+        text = json.dumps(line).encode() + b"\n"
+        if self._process is None or not self._process.command(text):
+            raise NotReady(f"the {self.name} does not take commands: it is {self.life.state}")
 
     def measure(self) -> None:
         """Look at the process from outside."""
@@ -211,7 +227,7 @@ class Child:
             timer.cancel()
         self._timers.clear()
         self._stderr.clear()
-        self._failure_reason = ""
+        self._failure_reason = self.reason = ""
         self._killed_by_us = False
         self._stuck = ""
         self._silence = Silence(self._spec.settings.limits.silence_timeout_s)
@@ -278,6 +294,8 @@ class Child:
                 )
             case reports.EventReport():
                 self._history.event(report.kind, report.text, report.time_s)
+            case reports.AnswerReport():
+                self.on_answer(report)
             case reports.AliveReport():
                 pass
 
@@ -285,6 +303,7 @@ class Child:
         if report.state == "FAILED":
             self._failure_reason = report.reason
             self._history.event("failing", f"{self.name}: {report.reason}")
+        self.reason = clean(report.reason)
         self.on_sample(report.sample)
         self._apply(child_life.Reported(report.state))
 

@@ -87,6 +87,13 @@ class ChildProcess:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
+    def command(self, line: bytes) -> bool:
+        """Write a command to its lifeline; whether it was taken, which a stuck child does not."""
+        try:
+            return bool(self._life_fds) and os.write(self._life_fds[0], line) == len(line)
+        except OSError:  # gone, or its pipe is full
+            return False
+
     async def follow(
         self,
         on_report: LineTaker,
@@ -167,6 +174,7 @@ def spawn(
         raise
     os.close(report_write)
     os.close(life_read)
+    os.set_blocking(life_write, False)
     return ChildProcess(process, os.fdopen(report_read, "rb", 0), life_write)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,6 +56,14 @@ class Supervised(Protocol):
         """The rank, now."""
         ...
 
+    def requests(self) -> control_pb2.RequestTable | None:
+        """The requests of rank 0; None elsewhere."""
+        ...
+
+    async def trace(self, sequence: int, most_steps: int) -> list[control_pb2.TraceStep]:
+        """The last steps of the worker. Raises NotReady."""
+        ...
+
     def restart(self, generation: int, drain_timeout_s: float, reason: str) -> int:
         """Begin a restart; the generation to come. Raises StaleGeneration, NotReady."""
         ...
@@ -96,6 +105,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 last = closing.is_set()
                 frame = subscription.take()
                 frame.status.CopyFrom(self._supervised.status())
+                frame.time_s = time.time()
+                requests = self._supervised.requests()
+                if requests is not None:
+                    frame.requests.CopyFrom(requests)
                 yield frame
                 if subscription.waiting:
                     continue
@@ -130,6 +143,16 @@ class ControlService(control_pb2_grpc.ControlServicer):
         return control_pb2.ActionReply(
             message="shutting down", generation=self._supervised.status().generation
         )
+
+    async def Trace(  # noqa: N802  named by control.proto
+        self, request: control_pb2.TraceRequest, context: Context
+    ) -> control_pb2.TraceReply:
+        """What the worker did in its last steps."""
+        try:
+            steps = await self._supervised.trace(request.sequence, request.most_steps)
+        except ClusterError as error:
+            return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+        return control_pb2.TraceReply(steps=steps, rank=self._supervised.status().rank)
 
 
 def cluster_info(settings: Settings) -> control_pb2.ClusterInfo:

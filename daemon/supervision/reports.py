@@ -6,13 +6,24 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from daemon.supervision import report_tables
 from protos import control_pb2
 
 Numbers = dict[str, float]
 
 _STATES = {"JOINING", "LOADING", "READY", "DRAINING", "FAILED"}
+_MAX_BUILD = 500
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-_GAUGES = ("epoch", "queue_depth", "sequences")
+_GAUGES = {
+    "epoch": 32,
+    "queue_depth": 32,
+    "sequences": 32,
+    "batch": 32,
+    "in_flight": 32,
+    "last_step": 64,
+    "last_step_age_s": 64,
+}
+"""By name, their bits."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,10 @@ class SampleReport:
     progress: Numbers = field(default_factory=dict)
     layers: tuple[int, int] | None = None
     gauges: Numbers = field(default_factory=dict)
+    histograms: dict[str, control_pb2.Histogram] = field(default_factory=dict)
+    links: tuple[control_pb2.LinkStatus, ...] | None = None
+    requests: control_pb2.RequestTable | None = None
+    build: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,19 @@ class EventReport:
 
 
 @dataclass(frozen=True)
+class AnswerReport:
+    """What a command of the supervisor was answered."""
+
+    command: int
+    rows: list[Any]
+
+
+@dataclass(frozen=True)
 class AliveReport:
     """The child had nothing else to say."""
 
 
-Report = SampleReport | StateReport | LogReport | EventReport | AliveReport
+Report = SampleReport | StateReport | LogReport | EventReport | AnswerReport | AliveReport
 
 
 def parse(line: bytes) -> Report:
@@ -85,6 +108,11 @@ def parse(line: bytes) -> Report:
         case "event":
             kind, text = str(plain.get("event", "")), str(plain.get("text", ""))
             return EventReport(kind, text, _time_s(plain))
+        case "answer":
+            rows = plain.get("rows")
+            return AnswerReport(
+                int(_number(plain.get("command"), 32)), rows if isinstance(rows, list) else []
+            )
         case "alive":
             return AliveReport()
         case other:
@@ -92,12 +120,24 @@ def parse(line: bytes) -> Report:
 
 
 def _sample(plain: dict[str, Any]) -> SampleReport:
+    try:
+        histograms = report_tables.histograms(plain.get("histograms"))
+        links = report_tables.links(plain.get("links"))
+        requests = report_tables.requests(plain.get("requests"))
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ValueError(f"a table is malformed: {error}") from error
     return SampleReport(
         memory=_numbers(plain.get("memory"), control_pb2.Memory),
         counters=_numbers(plain.get("counters"), control_pb2.Counters),
         progress=_numbers(plain.get("progress"), control_pb2.Progress),
         layers=_layers(plain.get("layers")),
-        gauges={name: _number(plain[name], 32) for name in _GAUGES if name in plain},
+        gauges={
+            name: _number(plain[name], bits) for name, bits in _GAUGES.items() if name in plain
+        },
+        histograms=histograms,
+        links=links,
+        requests=requests,
+        build=str(plain.get("build", ""))[:_MAX_BUILD],
     )
 
 

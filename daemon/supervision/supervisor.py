@@ -26,6 +26,7 @@ from daemon.supervision.child_life import Phase
 from daemon.supervision.child_spec import ChildSpec
 from daemon.supervision.history import History
 from daemon.supervision.supervisor_log import SupervisorLog
+from daemon.supervision.traces import Traces
 from daemon.supervision.worker_record import WorkerRecord
 from protos import control_pb2
 
@@ -81,6 +82,7 @@ class Supervisor:
         self._commands = commands or ChildCommands()
         self._spec = ChildSpec(rank, 0, "", settings, -1, -1, log_level)
         self._record = WorkerRecord()
+        self._traces = Traces()
         self._stop = asyncio.Event()
         self._stop_grace_s = settings.limits.shutdown_grace_s
         self._worker: Child | None = None
@@ -128,11 +130,26 @@ class Supervisor:
             status.restarts = worker.life.restarts
             status.uptime_s = worker.uptime_s
             status.exit_cause = worker.life.exit_cause
+            status.reason = worker.reason if worker.pid else ""
             status.boot_id = worker.boot_id
             status.memory.rss_bytes = worker.rss_bytes if worker.pid else 0
         if self.rank == 0:
             status.api.CopyFrom(_api_status(api, self.settings.api_url))
         return status
+
+    def requests(self) -> control_pb2.RequestTable | None:
+        """The requests of rank 0, as its worker told last; None elsewhere."""
+        return self._record.requests
+
+    async def trace(self, sequence: int, most_steps: int) -> list[control_pb2.TraceStep]:
+        """The last steps of the worker.
+
+        Raises:
+            NotReady: there is none, or it does not answer.
+        """
+        if self._worker is None:
+            raise NotReady(f"rank {self.rank} has not started yet")
+        return await self._traces.ask(self._worker.command, sequence, most_steps)
 
     def restart(self, generation: int, drain_timeout_s: float, reason: str) -> int:
         """Begin to restart the worker; the generation that follows.
@@ -214,6 +231,7 @@ class Supervisor:
         )
         self._worker.on_start = self._record.clear
         self._worker.on_sample = lambda sample: self._record.take(sample, time.monotonic())
+        self._worker.on_answer = self._traces.answered
         self._worker.on_exit = self._record.process_ended
         if self.rank == 0:
             self._api = Child(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from daemon.supervision.reports import Numbers, SampleReport
 
 
+_OF_THE_MOMENT = ("queue_depth", "sequences", "batch", "in_flight", "last_step_age_s")
+
+
 class WorkerRecord:
     """Samples of one worker after the other."""
 
@@ -28,13 +31,18 @@ class WorkerRecord:
         self.progress = control_pb2.Progress()
         self.layers = (0, 0)
         self.gauges: Numbers = {}
+        self.histograms: dict[str, control_pb2.Histogram] = {}
+        self.links: tuple[control_pb2.LinkStatus, ...] = ()
+        self.requests: control_pb2.RequestTable | None = None
+        self.build = ""
         self._tokens.clear()
 
     def process_ended(self) -> None:
         """Without a worker there is no memory and no rate; what it owned stays visible."""
         self.memory = control_pb2.Memory()
-        self.gauges.pop("queue_depth", None)
-        self.gauges.pop("sequences", None)
+        for name in _OF_THE_MOMENT:
+            self.gauges.pop(name, None)
+        self.links, self.requests = (), None
         self._tokens.clear()
 
     def take(self, sample: SampleReport, now_s: float) -> None:
@@ -44,6 +52,10 @@ class WorkerRecord:
         _update(self.progress, sample.progress)
         self.layers = sample.layers or self.layers
         self.gauges |= sample.gauges
+        self.histograms |= sample.histograms
+        self.links = self.links if sample.links is None else sample.links
+        self.requests = sample.requests or self.requests
+        self.build = sample.build or self.build
         if "tokens_out" in sample.counters:
             self._tokens.add(now_s, sample.counters["tokens_out"])
 
@@ -55,6 +67,10 @@ class WorkerRecord:
         status.layer_lo, status.layer_hi = self.layers
         status.tokens_per_s = self._tokens.per_second(now_s)
         _update(status, self.gauges)
+        for name, histogram in self.histograms.items():
+            getattr(status, name).CopyFrom(histogram)
+        status.links.extend(self.links)
+        status.build = self.build
 
 
 def _update(message: Any, numbers: Numbers) -> None:

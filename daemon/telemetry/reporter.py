@@ -12,7 +12,10 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 QUEUE_LINES = 1_000
 ALIVE_S = 0.5
@@ -47,7 +50,8 @@ class Reporter:
 
         Args:
             sections: any of memory, counters, progress (mappings with the field names of
-                control.proto), layers (lo, hi), epoch, queue_depth, sequences.
+                control.proto), layers (lo, hi), histograms (by name), links (mappings), requests
+                (rows and total), build, and the gauges of RankStatus by name.
         """
         counters = {**sections.pop("counters", {}), "log_lines_dropped": self.dropped}
         self._put({"kind": "sample", "counters": counters, **sections})
@@ -67,6 +71,10 @@ class Reporter:
     def event(self, kind: str, text: str) -> None:
         """Report something worth an entry in the rank's history, such as a new epoch."""
         self._put({"kind": "event", "event": kind, "text": text, "time": time.time()})
+
+    def answer(self, command: int, rows: Sequence[Sequence[Any]]) -> None:
+        """Answer a command of the supervisor, by its number."""
+        self._put({"kind": "answer", "command": command, "rows": rows})
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is queued, for at most ``timeout_s``, and end the thread."""

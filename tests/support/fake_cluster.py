@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from daemon.engine.follower import Follower
-from daemon.engine.interfaces import Event, Meter, PeerChange, Received, Submit
+from daemon.engine.interfaces import Event, PeerChange, Received, Submit
 from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
+from daemon.engine.meter import Meter
 from daemon.engine.scheduler import Scheduler, SchedulerLimits
 from daemon.engine.sequences import Sequence, Update
 from daemon.errors import PlacementError
@@ -102,8 +103,16 @@ class FakeRank:
 class FakeCluster:
     """Delivers messages one at a time, in an order that the test may choose."""
 
-    def __init__(self, world_size: int, *, chunk: int = 4, max_queue: int = 100) -> None:
+    def __init__(
+        self,
+        world_size: int,
+        *,
+        chunk: int = 4,
+        max_queue: int = 100,
+        limits: LimitsPart | None = None,
+    ) -> None:
         self.world_size = world_size
+        self._limits = limits or LimitsPart()
         self._chunk = chunk
         self._max_queue = max_queue
         self._boots = 0
@@ -113,6 +122,7 @@ class FakeCluster:
         self.texts: dict[str, list[int]] = {}
         self.ends: dict[str, str | Exception] = {}
         self.ranks: dict[int, FakeRank] = {}
+        self.meters: dict[int, Meter] = {}
         for rank in range(world_size):
             self.boot(rank)
 
@@ -130,13 +140,14 @@ class FakeCluster:
         shard, notes = AddingShard(rank, self.world_size), Notes()
         hello = Hello(rank, f"boot-{self._boots}", "fingerprint", 1 << 30)
         wire = _Wire(self, rank)
+        meter = self.meters[rank] = Meter()
         if rank == 0:
             membership = Membership(self.world_size, self._plan)
             limits = SchedulerLimits(self.world_size, 8, self._max_queue, self._chunk)
             scheduler = Scheduler(limits)
-            node = Leader(hello, membership, scheduler, shard, wire, notes, Meter(), LimitsPart())
+            node = Leader(hello, membership, scheduler, shard, wire, notes, meter, self._limits)
         else:
-            node = Follower(hello, shard, wire, notes, Meter())
+            node = Follower(hello, shard, wire, notes, meter)
         self.ranks[rank] = FakeRank(node, inbox, shard, notes)
         node.start()
         for other in self.ranks:

@@ -10,6 +10,7 @@ from daemon.engine.absence import Absence
 from daemon.engine.route import next_rank
 from daemon.errors import NotReady
 from daemon.messages import Plan
+from daemon.settings import LimitsPart
 from tests.support.fake_cluster import FakeCluster, expected
 
 
@@ -132,7 +133,8 @@ def test_whoever_comes_and_goes_no_token_changes(story: list[tuple[int, str]]) -
         clock = Clock()
         patch.setattr("daemon.engine.leader.time", clock)
         patch.setattr("daemon.engine.suspects.MOST_LOSSES", 1000)
-        cluster = FakeCluster(4)
+        # Long absences add up: here nobody's request may end by its own limit.
+        cluster = FakeCluster(4, limits=LimitsPart(recovery_timeout_s=1e6))
         cluster.submit("long", tuple(range(9)), 40)
         while cluster.leader.waiting_for:
             cluster.step()

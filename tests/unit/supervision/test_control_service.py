@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,18 @@ class FakeSupervisor:
     def status(self) -> control_pb2.RankStatus:
         """A rank that is READY."""
         return control_pb2.RankStatus(rank=1, state=control_pb2.READY, generation=4)
+
+    def requests(self) -> control_pb2.RequestTable | None:
+        """One, as on rank 0."""
+        rows = [control_pb2.RequestStatus(id="req_1", state="decode")]
+        return control_pb2.RequestTable(rows=rows, total=1)
+
+    async def trace(self, sequence: int, most_steps: int) -> list[control_pb2.TraceStep]:
+        """One step, or fail."""
+        if self._error is not None:
+            raise self._error
+        self.asked.append(("trace", sequence, most_steps))
+        return [control_pb2.TraceStep(number=7, sequences=[sequence])]
 
     def restart(self, generation: int, drain_timeout_s: float, reason: str) -> int:
         """Remember, or fail."""
@@ -228,3 +241,28 @@ def test_ipv6_addresses_stand_in_brackets() -> None:
             return client.address
 
     assert asyncio.run(address()) == "[::1]:5"
+
+
+async def test_a_trace_is_what_the_worker_tells() -> None:
+    """The waterfall of a request: steps of its sequence only."""
+    supervisor = FakeSupervisor()
+    async with served(supervisor) as client:
+        (step,) = await client.trace(sequence=3, most_steps=20)
+    assert (step.number, list(step.sequences)) == (7, [3])
+    assert supervisor.asked == [("trace", 3, 20)]
+
+
+async def test_without_a_worker_there_is_no_trace() -> None:
+    """A dead worker has no last steps; the caller is told why."""
+    async with served(FakeSupervisor(NotReady("no worker"))) as client:
+        with pytest.raises(NotReady):
+            await client.trace()
+
+
+async def test_a_frame_brings_the_requests_and_the_time_of_the_rank() -> None:
+    """The console shows live requests, and how far the rank's clock is off."""
+    async with served(FakeSupervisor()) as client:
+        async for frame in client.watch():
+            assert [row.id for row in frame.requests.rows] == ["req_1"]
+            assert frame.time_s == pytest.approx(time.time(), abs=60)
+            break

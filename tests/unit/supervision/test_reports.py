@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.supervision.reports import (
     AliveReport,
+    AnswerReport,
     EventReport,
     LogReport,
     SampleReport,
@@ -132,3 +133,76 @@ def test_without_a_process_there_is_no_memory_and_no_rate() -> None:
 def test_a_sign_of_life_says_nothing_else() -> None:
     """It keeps the supervisor from taking silence for being stuck."""
     assert parse(b'{"kind":"alive","boot_id":"x"}') == AliveReport()
+
+
+LINK = {
+    "peer": 1,
+    "state": "up",
+    "reason": "has not come up yet",
+    "bytes_sent": 10,
+    "bytes_received": 20,
+    "rtt_p50_s": None,
+    "rtt_p99_s": 0.002,
+    "colour": "blue",
+}
+ROW = ["req_1/0", "decode", 1.5, 20, 3, 64, 0.2, 0.01, 4096, 8, "\x1b[31mme", 7]
+
+
+def test_a_sample_brings_its_tables() -> None:
+    """Links, requests and histograms arrive as the messages that readers get."""
+    plain = {
+        "kind": "sample",
+        "links": [LINK],
+        "requests": {"rows": [ROW], "total": 300},
+        "histograms": {"stage_times": [1, 2], "soul_times": [3]},
+        "build": "mlx 1",
+        "last_step": 2**40,
+        "last_step_age_s": 0.5,
+    }
+    report = parse(json.dumps(plain).encode())
+    assert isinstance(report, SampleReport)
+    record = WorkerRecord()
+    record.take(report, 1.0)
+    status = control_pb2.RankStatus()
+    record.fill(status, 1.0)
+    assert (status.last_step, status.last_step_age_s, status.build) == (2**40, 0.5, "mlx 1")
+    assert list(status.stage_times.counts) == [1, 2]
+    assert status.links[0].peer == 1
+    assert status.links[0].rtt_p99_s == 0.002
+    assert not status.links[0].HasField("rtt_p50_s")
+    assert record.requests is not None
+    assert record.requests.total == 300
+    row = record.requests.rows[0]
+    assert (row.id, row.kv_bytes, row.sequence) == ("req_1/0", 4096, 7)
+    assert row.client == "?[31mme"
+    record.process_ended()
+    assert record.requests is None
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"links": [{"peer": 1}]},
+        {"links": {}},
+        {"links": [LINK | {"bytes_sent": -1}]},
+        {"links": [LINK] * 1025},
+        {"requests": {"rows": [ROW[:-1]], "total": 1}},
+        {"requests": {"rows": [[{}] * 12], "total": 1}},
+        {"requests": {"rows": [ROW] * 257, "total": 257}},
+        {"requests": []},
+        {"histograms": [1]},
+        {"histograms": {"stage_times": ["x"]}},
+    ],
+)
+def test_malformed_tables_are_refused(section: dict[str, object]) -> None:
+    """A worker gone mad must not take its supervisor along."""
+    with pytest.raises(ValueError, match=r"\w"):
+        parse(json.dumps({"kind": "sample", **section}).encode())
+
+
+def test_an_answer_brings_its_number_and_rows() -> None:
+    """It finds the question that the supervisor asked."""
+    assert parse(b'{"kind":"answer","command":3,"rows":[[1]]}') == AnswerReport(3, [[1]])
+    assert parse(b'{"kind":"answer","command":3,"rows":"no"}') == AnswerReport(3, [])
+    with pytest.raises(ValueError, match="count"):
+        parse(b'{"kind":"answer","command":"3"}')

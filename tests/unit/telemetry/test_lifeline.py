@@ -79,3 +79,23 @@ def test_a_stopped_child_dies_with_its_parent() -> None:
         readable, _, _ = select.select([waiter], [], [], 10)
         os.close(waiter)
     assert readable
+
+
+def test_commands_come_down_the_lifeline_in_order() -> None:
+    """The supervisor has no other way to its worker; nonsense in between does no harm."""
+    read_fd, write_fd = os.pipe()
+    code = (
+        "import sys, time\nfrom daemon.telemetry import lifeline\n"
+        "lifeline.watch(int(sys.argv[1]), lambda c: print(c['do'], flush=True))\ntime.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(read_fd)], pass_fds=(read_fd,), stdout=subprocess.PIPE
+    ) as child:
+        os.close(read_fd)
+        assert child.stdout is not None
+        for part in (b'{"do": "dr', b'ain"}\nnonsense\n{}\n{"do": "undrain"}\n'):
+            os.write(write_fd, part)
+        assert child.stdout.readline() == b"drain\n"
+        assert child.stdout.readline() == b"undrain\n"
+        os.close(write_fd)
+        assert child.wait(10) == EXIT_ORPHANED
