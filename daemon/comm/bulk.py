@@ -155,7 +155,8 @@ class BulkReceiver:
         self._deliver = deliver
         self._max_bytes = max_message_bytes
         self._incoming: dict[int, _Incoming] = {}
-        self._pending: dict[int, deque[_Incoming | Message]] = {}  # by tag
+        self.orders: dict[int, deque[_Incoming | Message]] = {}
+        """What waits for a large message to be complete, by tag, in order."""
         self.announced = 0
         """Highest transfer number that was announced."""
 
@@ -168,7 +169,7 @@ class BulkReceiver:
         if not refused:
             incoming = _Incoming(tag, size, bool(mlx))
             self._incoming[number] = incoming
-            self._pending.setdefault(tag, deque()).append(incoming)
+            self.orders.setdefault(tag, deque()).append(incoming)
         self.announced = number
         return number if refused else None
 
@@ -179,7 +180,7 @@ class BulkReceiver:
 
     def pending(self, tag: int) -> bool:
         """Whether messages of a tag wait for a large one to be complete."""
-        return tag in self._pending
+        return tag in self.orders
 
     def tag_of(self, number: int) -> int | None:
         """Tag of a message of which nothing has been filled in yet; None otherwise."""
@@ -188,7 +189,7 @@ class BulkReceiver:
 
     def message(self, message: Message) -> None:
         """Deliver a small message, after earlier ones of its tag (delivery lock)."""
-        pending = self._pending.get(message.tag)
+        pending = self.orders.get(message.tag)
         if pending is None:
             self._deliver(message)
         else:
@@ -219,7 +220,7 @@ class BulkReceiver:
         assert incoming.buffer is not None  # noqa: S101 - filled before complete
         buffer: Any = incoming.buffer
         incoming.payload = memoryview(buffer)
-        pending = self._pending[incoming.tag]
+        pending = self.orders[incoming.tag]
         while pending:
             head = pending[0]
             if isinstance(head, _Incoming):
@@ -228,7 +229,7 @@ class BulkReceiver:
                 head = Message(self._peer, head.tag, head.payload)
             pending.popleft()
             self._deliver(head)
-        del self._pending[incoming.tag]
+        del self.orders[incoming.tag]
 
 
 def _landing(size: int, *, mlx: bool) -> np.ndarray[Any, Any]:

@@ -30,6 +30,7 @@ MAX_BIG_INT_BYTES = 4096
 
 _HEAD = struct.Struct("<BxxxI")
 _ALIGNMENT = 16
+_PLAIN_HEAD = _HEAD.pack(PLAIN_BYTES, 0)
 
 _TUPLE, _SET, _FROZENSET, _DATACLASS, _BIG_INT, _COMPLEX = range(1, 7)
 _NUMPY, _NUMPY_SCALAR, _MLX = range(7, 10)
@@ -76,7 +77,7 @@ def encode_parts(value: Any) -> list[bytes | memoryview]:
         CodecError: it holds something that can't be sent.
     """
     if type(value) is bytes:
-        return [_HEAD.pack(PLAIN_BYTES, 0), value]
+        return [_PLAIN_HEAD, value]
     encoder = _Encoder()
     tree = encoder.pack(value)
     if len(tree) > MAX_TREE_BYTES:
@@ -94,11 +95,11 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
         CodecError: ``data`` was not made by `encode`, or names an unregistered class.
     """
     view = memoryview(data)
+    if view.nbytes >= _HEAD.size and view[0] == PLAIN_BYTES:
+        return bytes(view[_HEAD.size :])
     if view.nbytes < _HEAD.size:
         raise CodecError(f"{view.nbytes} bytes are no encoded value")
     kind, tree_bytes = _HEAD.unpack_from(view)
-    if kind == PLAIN_BYTES:
-        return bytes(view[_HEAD.size :])
     end = _HEAD.size + tree_bytes
     if kind != TREE or end > view.nbytes:
         raise CodecError(f"no encoded value: kind {kind}, tree of {tree_bytes} bytes")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daemon.comm import codec, collectives, mlx_arrays
+from daemon.comm import codec, collectives
 from daemon.comm.endpoint import Endpoint
 from daemon.comm.link import MAX_TAG
 from daemon.comm.reductions import prepare
@@ -59,9 +59,7 @@ class Communicator(Endpoint):
             PeerLost, SendTimeout, MessageTooLarge: as for `post`.
         """
         self._check_tag(tag)
-        parts = codec.encode_parts(value)
-        mlx = mlx_arrays.is_array(value)
-        self._post_parts(dst, tag, parts, timeout_s, wait=True, mlx=mlx)
+        self._post_parts(dst, tag, codec.encode_parts(value), timeout_s, wait=True, value=value)
 
     def recv(self, source: int | None = None, tag: int = 0, timeout_s: float | None = None) -> Any:
         """The next value of a tag from a rank, or from any (None).

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from daemon.comm import mlx_arrays
 from daemon.comm.events import Message, PeerEvent
 from daemon.comm.grpc_options import open_channel
 from daemon.comm.link import BULK, SMALL, Link, State
@@ -81,6 +82,7 @@ class Endpoint:
         self._starting = threading.Lock()
         self._bulk_peers: set[int] = set()
         self._closed = False
+        self._bulk_from = min(settings.bulk_bytes, settings.max_message_bytes + 1)
 
     def start(self) -> None:
         """Listen on this rank's data port; the links connect in the background.
@@ -197,20 +199,22 @@ class Endpoint:
             aborted = self._aborted.get(tag)
             if aborted is not None:
                 raise aborted
-            lost = [link] if link else list(self._links.values())
+            lost = [link] if link is not None else list(self._links.values())
             if self._closed or all(each.state is State.LOST for each in lost):
                 raise lost[0].lost_error(tag, 0.0)
 
         started = time.monotonic()
         got = self._mailbox.begin(tag, source, check)
-        if isinstance(got, Waiter):
-            deadline = started + limit
-            reader = None if source is None else self._small_readers.get(source)
-            if reader is not None and limit >= LEAD_FROM_S:
-                reader.lead(got, deadline)
-            got = self._mailbox.finish(got, deadline - time.monotonic(), started)
-        self._balance(self._links[got.source])
-        return got
+        if not isinstance(got, Waiter):
+            self._balance(self._links[got.source])
+            return got
+        deadline = started + limit
+        reader = None if source is None else self._small_readers.get(source)
+        if reader is not None and limit >= LEAD_FROM_S:
+            reader.lead(got, deadline)
+        if got.message is not None:
+            return got.message
+        return self._mailbox.finish(got, deadline - time.monotonic(), started)
 
     def _balance(self, link: Link) -> None:
         """Hold the peer back if too much of it waits to be taken, or let it go on."""
@@ -229,9 +233,15 @@ class Endpoint:
         timeout_s: float | None,
         *,
         wait: bool,
-        mlx: bool = False,
+        value: Any = None,
     ) -> Transfer | None:
-        size = sum(len(part) for part in parts)
+        size = sum(map(len, parts))
+        link = self._links.get(dst) or self._link(dst)
+        limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
+        if size < self._bulk_from:
+            # Joined: the caller may change its arrays while we may have to send again.
+            link.post(tag, (b"".join(parts),), size, limit)
+            return None
         if size > self.settings.max_message_bytes:
             raise MessageTooLarge(
                 f"message of {size} bytes is over the limit of {self.settings.max_message_bytes}",
@@ -239,18 +249,10 @@ class Endpoint:
                 peer=dst,
                 tag=tag,
             )
-        limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
-        link = self._link(dst)
         if size < self.settings.bulk_bytes:
-            # Joined: the caller may change its arrays while we may have to send again.
-            link.post(
-                tag,
-                parts if len(parts) == 1 and type(parts[0]) is bytes else (b"".join(parts),),
-                size,
-                limit,
-            )
+            link.post(tag, (b"".join(parts),), size, limit)
             return None
-        land = mlx and size >= LANDING_BYTES
+        land = size >= LANDING_BYTES and mlx_arrays.is_array(value)
         return link.post_bulk(tag, parts, size, limit, wait=wait, mlx=land)
 
     def _link(self, peer: int) -> Link:
@@ -271,8 +273,7 @@ class Endpoint:
     def _deliver(self, message: Message) -> None:
         handler = self._listeners.get(message.tag)
         if handler is None:
-            if message.tag not in self._aborted:
-                self._mailbox.put(message)
+            if message.tag not in self._aborted and self._mailbox.put(message):
                 self._balance(self._links[message.source])
             return
         try:

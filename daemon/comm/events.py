@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message, exactly once and in order per (source, tag)."""
+class Message(NamedTuple):
+    """One message, exactly once and in order per (source, tag).
+
+    A named tuple: made once per message, and frozen dataclasses take three times as long.
+    """
 
     source: int
     tag: int

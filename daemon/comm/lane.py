@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from daemon.comm.frames import Kind, pack_header
+from daemon.comm.frames import HEADER, Kind, pack_header
 from daemon.comm.link_stats import RoundTrips
 from daemon.comm.session import Entry, Inbox, Outbox
 
@@ -23,11 +23,14 @@ log = logging.getLogger(__name__)
 
 ACK_EVERY_FRAMES = 16
 ACK_EVERY_BYTES = 64 * 1024
+BULK_ACK_EVERY_BYTES = 4 * 1024 * 1024
+"""Of a lane without heartbeats: not one per chunk, each wakes a thread at both ends."""
 DIRECT_BYTES = 60 * 1024
 """The caller's thread writes a frame itself while this little is under way: HTTP/2 gives every
 stream a window of 64 KB, so the write can't block."""
 WINDOW_BYTES = 16 * 1024 * 1024
 WINDOW_FRAMES = 16384
+_pack = HEADER.pack
 
 
 class Stream(Protocol):
@@ -72,6 +75,7 @@ class Lane:
         self.bytes_received = 0
         self.round_trips = RoundTrips()
         self._heartbeat_s = heartbeat_s
+        self._ack_every_bytes = ACK_EVERY_BYTES if heartbeat_s else BULK_ACK_EVERY_BYTES
         self._feed = feed
         self._lock = lock
         self._last_probe = 0.0
@@ -110,20 +114,21 @@ class Lane:
         queue_only: bool = False,
     ) -> tuple[Stream, bytes] | None:
         """Queue a frame. A result is for the caller to write at once, with `write`."""
-        self.outbox.push(kind, tag, parts, size)
-        stream = self.stream
-        direct = (
-            not queue_only
-            and stream is not None
-            and stream.ready
-            and not stream.busy
-            and self.outbox.unsent == 1
-            and self.outbox.unacknowledged_bytes <= DIRECT_BYTES
-        )
-        if direct:
-            return self._next(0.0)
-        self.work.notify()
-        return None
+        outbox, stream = self.outbox, self.stream
+        entry = outbox.push(kind, tag, parts, size)
+        if (
+            stream is None
+            or stream.busy
+            or not stream.ready
+            or queue_only
+            or outbox.sent + 1 != len(outbox.entries)
+            or outbox.unacknowledged_bytes > DIRECT_BYTES
+        ):
+            self.work.notify()
+            return None
+        outbox.sent += 1
+        stream.busy = True
+        return stream, self._frame(entry)
 
     def write(self, stream: Stream, frame: bytes) -> None:
         """Write what `push` gave, without the lock."""
@@ -134,7 +139,7 @@ class Lane:
             stream.cancel()
         with self._lock:
             stream.busy = False
-            if self.outbox.unsent or self._ack_due:
+            if self._ack_due or self.outbox.unsent:
                 self.work.notify()
 
     def acknowledge_soon(self, *, ask: bool = False) -> None:
@@ -153,7 +158,7 @@ class Lane:
         self.bytes_received += size
         inbox = self.inbox
         due = inbox.received - inbox.told >= ACK_EVERY_FRAMES
-        if (due or inbox.bytes_since_told >= ACK_EVERY_BYTES) and self._may_tell:
+        if (due or inbox.bytes_since_told >= self._ack_every_bytes) and self._may_tell:
             self.acknowledge_soon()
 
     def close(self) -> None:
@@ -181,19 +186,28 @@ class Lane:
         stream = self.stream
         if stream is None or not stream.ready or stream.busy:
             return None
-        outbox = self.outbox
         now = time.monotonic()
-        entry = outbox.take() or (self._feed() if self.has_room else None)
+        entry = self.outbox.take() or (self._feed() if self.has_room else None)
         if entry is not None:
-            head = (entry.kind, entry.tag, entry.sequence, self._acknowledgement())
-            frame = b"".join((pack_header(*head), *entry.parts))
-            self.bytes_sent += len(frame)
+            frame = self._frame(entry)
         elif (control := self._control(now, heartbeat_s)) is not None:
             frame = pack_header(*control, 0, self._acknowledgement())
         else:
             return None
         stream.busy = True
         return stream, frame
+
+    def _frame(self, entry: Entry) -> bytes:
+        inbox = self.inbox
+        if self.hold and not self._may_tell:
+            acknowledged = inbox.told
+        else:
+            acknowledged = inbox.told = inbox.received
+            inbox.bytes_since_told = 0
+        head = _pack(entry.kind, entry.tag, entry.sequence, acknowledged)
+        frame = b"".join((head, *entry.parts))
+        self.bytes_sent += len(frame)
+        return frame
 
     def _control(self, now: float, heartbeat_s: float) -> tuple[int, int] | None:
         """Kind and tag of the frame to send without a message, if one is due."""
@@ -211,7 +225,8 @@ class Lane:
         return None
 
     def _acknowledgement(self) -> int:
-        return self.inbox.tell() if self._may_tell else self.inbox.told
+        inbox = self.inbox
+        return inbox.told if self.hold and not self._may_tell else inbox.tell()
 
     @property
     def _may_tell(self) -> bool:

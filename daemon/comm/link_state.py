@@ -81,6 +81,8 @@ class LinkState:
         self.lock = threading.RLock()
         self.delivery = threading.RLock()
         self.room = threading.Condition(self.lock)
+        self.room_waits = 0
+        """Threads that wait on `room`: nobody is told while there are none."""
         self.announced_bulk = threading.Condition(self.lock)
         self.pairing = Pairing(Incarnation(settings.boot_id))
         self.bulk_out = BulkSender()
@@ -156,7 +158,14 @@ class LinkState:
                     tag=tag,
                     elapsed_s=elapsed,
                 )
-            self.room.wait(timeout_s - elapsed)
+            self._wait_for_room(timeout_s - elapsed)
+
+    def _wait_for_room(self, limit_s: float) -> None:
+        self.room_waits += 1
+        try:
+            self.room.wait(limit_s)
+        finally:
+            self.room_waits -= 1
 
     # Watching, on the writer's thread.
 

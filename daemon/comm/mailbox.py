@@ -5,7 +5,6 @@ A waiting receiver gets its message handed over directly: one lock release, no b
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 class Waiter:
     """One thread that waits for a message."""
 
+    __slots__ = ("_woken", "error", "message", "source", "tag")
+
     def __init__(self, tag: int, source: int | None) -> None:
         self.tag = tag
         self.source = source
@@ -38,8 +39,10 @@ class Waiter:
 
     def wake(self) -> None:
         """Let `wait` return."""
-        with contextlib.suppress(RuntimeError):  # it was woken before
+        try:
             self._woken.release()
+        except RuntimeError:
+            return  # it was woken before
 
     def wait(self, timeout_s: float) -> bool:
         """Whether `wake` was called, before or in time."""
@@ -58,18 +61,19 @@ class Mailbox:
         self._waiters: dict[int, list[Waiter]] = {}
         self._bytes: dict[tuple[int, bool], int] = {}  # by (source, is large)
 
-    def put(self, message: Message) -> None:
-        """Hand over or keep a message."""
-        source = message.source
+    def put(self, message: Message) -> bool:
+        """Hand over or keep a message; whether it was kept."""
+        source, tag, _ = message
         with self._lock:
-            for waiter in self._waiters.get(message.tag, ()):
-                if waiter.message is None and waiter.source in (None, source):
-                    self._leave(message.tag, waiter)
+            for waiter in self._waiters.get(tag, ()):
+                if waiter.source is None or waiter.source == source:
+                    self._leave(tag, waiter)
                     waiter.message = message
                     waiter.wake()
-                    return
-            self._messages.setdefault(message.tag, deque()).append(message)
+                    return False
+            self._messages.setdefault(tag, deque()).append(message)
             self._count(message, 1)
+            return True
 
     def begin(
         self, tag: int, source: int | None, check: Callable[[], None] = lambda: None
@@ -171,6 +175,7 @@ class Mailbox:
 
     def _leave(self, tag: int, waiter: Waiter) -> None:
         waiters = self._waiters[tag]
-        waiters.remove(waiter)
-        if not waiters:
+        if len(waiters) == 1:
             del self._waiters[tag]
+        else:
+            waiters.remove(waiter)

@@ -145,13 +145,14 @@ class Reader:
 
     def _lead(self, waiter: Waiter, deadline: float) -> None:
         link, number = self._link, self._number
-        while not waiter.over and time.monotonic() < deadline:
+        tag, receive = waiter.tag, link.receive
+        while waiter.message is None and waiter.error is None and time.monotonic() < deadline:
             stream = self._stream
-            if stream is None or self._failure or link.awaits_bulk(waiter.tag):
+            if stream is None or self._failure or link.awaits_bulk(tag):
                 self._parked.set()
                 return
             try:
-                link.receive(number, stream[1], next(stream[0]))
+                receive(number, stream[1], next(stream[0]))
             except (StopIteration, grpc.RpcError, CodecError) as error:
                 self._failure = error
                 self._parked.set()

@@ -7,6 +7,7 @@ result that its dtype can't hold is an error instead of a wrong number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -51,10 +52,9 @@ def prepare(value: Any, operation: str) -> Reduction:
     kind = mlx_arrays.describe(value)[0] if mlx else ""
     array = _host(value, kind) if mlx else np.asarray(value)
     dtype, shape = array.dtype, array.shape
-    if dtype.kind not in _NUMERIC or (dtype.kind == "c" and operation in ("max", "min")):
-        raise CodecError(f"{operation} of {kind or dtype} is not defined")
-    work, restore = _widen(np.ascontiguousarray(array).reshape(-1), operation)
-    what = f"mlx {kind}" if mlx else dtype.str
+    signature = _signature(operation, dtype, kind, shape)
+    flat = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    work, restore = _widen(flat.reshape(-1), operation)
 
     def finish(reduced: Array, count: int) -> Any:
         total = restore(reduced, count).reshape(shape)
@@ -62,7 +62,7 @@ def prepare(value: Any, operation: str) -> Reduction:
             return mlx_arrays.from_host(total, _mlx_result(kind, total))
         return total if isinstance(value, np.ndarray) else total[()].item()
 
-    return Reduction(work, f"{operation} {what} {shape}", _COMBINE[operation], finish)
+    return Reduction(work, signature, _COMBINE[operation], finish)
 
 
 _COMBINE: dict[str, Callable[..., Array]] = {
@@ -71,6 +71,13 @@ _COMBINE: dict[str, Callable[..., Array]] = {
     "max": np.maximum,
     "min": np.minimum,
 }
+
+
+@lru_cache(maxsize=256)
+def _signature(operation: str, dtype: np.dtype[Any], kind: str, shape: tuple[int, ...]) -> str:
+    if dtype.kind not in _NUMERIC or (dtype.kind == "c" and operation in ("max", "min")):
+        raise CodecError(f"{operation} of {kind or dtype} is not defined")
+    return f"{operation} {f'mlx {kind}' if kind else dtype.str} {shape}"
 
 
 def _host(value: Any, kind: str) -> Array:

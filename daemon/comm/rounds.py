@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from daemon.errors import CollectiveMismatch, CommError, PeerLost, RecvTimeout
@@ -56,9 +57,7 @@ class Round:
     """Context of one collective; all its messages go through here."""
 
     def __init__(self, port: Port, tag: int, signature: str, timeout_s: float) -> None:
-        text = f"{signature}".encode()
-        padding = -(_HEAD.size + len(text)) % _ALIGNMENT
-        self._head = _HEAD.pack(len(text)) + text + b"\0" * padding
+        self._head = _head(signature)
         self._port = port
         self._tag = tag
         self._deadline = time.monotonic() + timeout_s
@@ -109,6 +108,12 @@ class Round:
 
     def _left_s(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
+
+
+@lru_cache(maxsize=256)
+def _head(signature: str) -> bytes:
+    text = signature.encode()
+    return _HEAD.pack(len(text)) + text + b"\0" * (-(_HEAD.size + len(text)) % _ALIGNMENT)
 
 
 def read_abort(notice: bytes | memoryview) -> tuple[int, CommError]:

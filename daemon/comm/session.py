@@ -37,33 +37,37 @@ class Outbox:
     """Frames that the peer has not acknowledged, and how far the current stream got."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque()
-        self._sent = 0  # of _entries, on the current stream
+        self.entries: deque[Entry] = deque()
+        """What is kept, oldest first."""
+        self.sent = 0
+        """How many of the kept ones the current stream has taken."""
         self._next = 1
+        self.acknowledged = 0
+        """Highest sequence number that the peer has acknowledged."""
         self.unacknowledged_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def unsent(self) -> int:
         """Frames that the current stream has not taken yet."""
-        return len(self._entries) - self._sent
+        return len(self.entries) - self.sent
 
     def push(self, kind: int, tag: int, parts: Sequence[bytes | memoryview], size: int) -> Entry:
         """Give the next sequence number to a frame."""
         entry = Entry(self._next, kind, tag, parts, size)
         self._next += 1
-        self._entries.append(entry)
+        self.entries.append(entry)
         self.unacknowledged_bytes += size
         return entry
 
     def take(self) -> Entry | None:
         """The next frame for the current stream."""
-        if self._sent == len(self._entries):
+        if self.sent == len(self.entries):
             return None
-        entry = self._entries[self._sent]
-        self._sent += 1
+        entry = self.entries[self.sent]
+        self.sent += 1
         return entry
 
     def acknowledge(self, sequence: int) -> list[Entry]:
@@ -75,11 +79,12 @@ class Outbox:
         if sequence >= self._next:
             raise CodecError(f"frame {sequence} acknowledged, sent up to {self._next - 1}")
         done: list[Entry] = []
-        while self._entries and self._entries[0].sequence <= sequence:
-            entry = self._entries.popleft()
+        while self.acknowledged < sequence:
+            entry = self.entries.popleft()
             self.unacknowledged_bytes -= entry.size
             done.append(entry)
-        self._sent = max(0, self._sent - len(done))
+            self.acknowledged += 1
+        self.sent = max(0, self.sent - len(done))
         return done
 
     def resume(self, received: int) -> list[Entry]:
@@ -88,11 +93,11 @@ class Outbox:
         Raises:
             CodecError: the peer wants frames that it has acknowledged before.
         """
-        first = self._entries[0].sequence if self._entries else self._next
-        if received < first - 1:
-            raise CodecError(f"peer resumes after frame {received}, kept from {first} on")
+        if received < self.acknowledged:
+            kept = self.acknowledged + 1
+            raise CodecError(f"peer resumes after frame {received}, kept from {kept} on")
         done = self.acknowledge(received)
-        self._sent = 0
+        self.sent = 0
         return done
 
 
