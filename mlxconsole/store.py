@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mlxconsole.log_ring import CONSOLE, LogEntry, LogRing, entry, event_entry
+from mlxconsole.rank_window import HISTOGRAMS, UNKNOWN, RankFigures, RankWindow
 from mlxconsole.rates import Rate
 from mlxconsole.snapshot import state_name
 from mlxconsole.source.base import ContactLost, FrameArrived
 from mlxconsole.timeline import Timeline
+from protos.control_pb2 import RankStatus, RequestTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from mlxconsole.cluster import Cluster, Member
     from mlxconsole.source.base import Update
     from mlxconsole.source.replay import Playback
-    from protos.control_pb2 import RankStatus, WatchFrame
+    from protos.control_pb2 import WatchFrame
 
 EVENTS = 1_000
 
@@ -46,9 +48,18 @@ class RankView:
     reason: str = ""
     """Why the contact is lost."""
     tokens_out: Rate = field(default_factory=Rate)
+    window: RankWindow = field(default_factory=RankWindow)
+    """What it did in the last few seconds."""
+    clock_skew_s: float | None = None
+    """Its clock before (+) or behind (-) ours, the way of a frame not counted."""
     next_log: int = 0
     """Sequence number of the log line that comes next: history after a reconnect repeats."""
     next_event: int = 0
+
+    @property
+    def figures(self) -> RankFigures:
+        """What it did in the last few seconds; nothing is known without contact."""
+        return self.window.figures() if self.contact == "live" else UNKNOWN
 
     @property
     def state(self) -> str:
@@ -79,6 +90,8 @@ class Store:
         """What happened to ranks, and what the operator did, as lines whose source is the kind."""
         self.timeline = Timeline(len(self.ranks))
         """The recent past; its cursor is what all views show."""
+        self.requests = RequestTable()
+        """The live requests, as rank 0 told last."""
         self.log_lines_lost = 0
         """Lines that supervisors dropped because this console read too slowly."""
 
@@ -104,6 +117,12 @@ class Store:
         """That moment, on the store's clock."""
         past = self.timeline.shown
         return past.at_s if past else self.clock()
+
+    @property
+    def shown_requests(self) -> RequestTable:
+        """The requests at that moment."""
+        past = self.timeline.shown
+        return RequestTable.FromString(past.requests) if past else self.requests
 
     def ready_count(self) -> int:
         """Ranks that are READY as far as we see: a lost contact does not count."""
@@ -135,6 +154,11 @@ class Store:
         view.contact, view.reason, view.seen_at_s = "live", "", at_s
         if frame.HasField("status"):
             self._take_status(view, frame.status, at_s)
+            if view.member.rank == 0:
+                self.requests = RequestTable()
+                self.requests.CopyFrom(frame.requests)
+        if frame.time_s:
+            view.clock_skew_s = frame.time_s - self.wall_clock()
         self.log_lines_lost += frame.dropped
         self.log.extend(self._new_lines(view, frame))
         for event in frame.events:
@@ -142,8 +166,14 @@ class Store:
                 view.next_event = event.sequence + 1
                 self.events.extend([event_entry(view.member.rank, event)])
 
-    def _take_status(self, view: RankView, status: RankStatus, at_s: float) -> None:
+    def _take_status(self, view: RankView, received: RankStatus, at_s: float) -> None:
         old = view.status
+        view.window.add(at_s, received)
+        # A copy: pictures keep it, and with it would keep the log lines of its frame.
+        status = RankStatus()
+        status.CopyFrom(received)
+        for name in HISTOGRAMS:
+            status.ClearField(name)
         if old is None or old.state != status.state:
             view.state_since_s = at_s
         if old is None or old.api.state != status.api.state:

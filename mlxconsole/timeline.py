@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from mlxconsole.rank_window import FixedWindow
 from mlxconsole.rates import FixedRate
+from protos.control_pb2 import RequestTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 1.0
 LONGEST = 1_800
+ROWS = 64
+"""Of the table of requests, in each picture."""
 RANK_VIEWS = 32_000
 """Bound over all pictures: 64 ranks are kept for 8 minutes, 17 and fewer for half an hour."""
 
@@ -34,6 +38,8 @@ class Picture:
     log_end: int
     """One past the newest line that had come."""
     events_end: int
+    requests: bytes = b""
+    """The first of the table of requests, packed: half an hour of them is kept."""
 
 
 class Timeline:
@@ -50,10 +56,17 @@ class Timeline:
         if self.pictures and now_s - self.pictures[-1].at_s < INTERVAL_S:
             return
         ranks = {
-            rank: replace(view, tokens_out=FixedRate(view.tokens_out.per_second(now_s)))
+            rank: replace(
+                view,
+                tokens_out=FixedRate(view.tokens_out.per_second(now_s)),
+                window=FixedWindow(view.window.figures()),
+            )
             for rank, view in store.ranks.items()
         }
-        self.pictures.append(Picture(now_s, ranks, store.log.end, store.events.end))
+        requests = RequestTable(rows=store.requests.rows[:ROWS], total=store.requests.total)
+        self.pictures.append(
+            Picture(now_s, ranks, store.log.end, store.events.end, requests.SerializeToString())
+        )
 
     def move(self, seconds: float) -> None:
         """Move the cursor; past the newest picture is now again, the oldest is the limit."""
