@@ -88,6 +88,8 @@ class LimitsPart:
     """A worker that lived this long starts the backoff again."""
     max_quick_deaths: int = 6
     """Workers that died one after another without becoming READY: then the rank is FAILED."""
+    warm_spare: bool = True
+    """Keep a second process of the worker waiting with all imports done, to take over at once."""
     peer_timeout_s: float = 3.0
     """A link interruption longer than this is the loss of the peer."""
     silence_timeout_s: float = 2.0
@@ -275,7 +277,8 @@ def _check_positive(settings: Settings) -> None:
         part = getattr(settings, section)
         for item in dataclasses.fields(part):
             value = getattr(part, item.name)
-            if isinstance(value, int | float) and value <= 0 and item.name not in MAY_BE_ZERO:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and value <= 0 and item.name not in MAY_BE_ZERO:
                 raise SettingsError(f"{section}.{item.name} is {value}: it must be over 0")
     engine = settings.engine
     if engine.threads < 0:

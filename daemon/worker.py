@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import logging
 import os
 import queue
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from daemon.comm.communicator import Communicator
@@ -31,7 +33,7 @@ from daemon.engine_service import EngineService, handlers
 from daemon.errors import ClusterError, ModelError, SettingsError
 from daemon.messages import Hello, Plan
 from daemon.pipeline_wire import PipelineWire
-from daemon.supervision.child_spec import EXIT_HOPELESS, EXIT_STUCK, ChildSpec
+from daemon.supervision.child_spec import EXIT_HOPELESS, EXIT_STUCK, SPARE_FLAG, ChildSpec
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 from daemon.telemetry.sampler import Sampler
@@ -174,13 +176,34 @@ def _end_stuck(reason: str) -> None:
     os._exit(EXIT_STUCK)
 
 
+def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
+    """Import what a worker of this model needs, then wait for the spec of this one's own life.
+
+    Nothing is kept of the model: its files may be others when the turn comes.
+    """
+    from daemon.execution.card import inspect  # noqa: PLC0415
+    from daemon.execution.source import model_path  # noqa: PLC0415
+
+    importlib.import_module("daemon.shard")
+    with suppress(ClusterError):
+        inspect(model_path(spec.settings.cluster.model))
+    line = sys.stdin.readline()
+    if not line:  # the supervisor has dropped us
+        sys.exit(0)
+    return ChildSpec.from_json(line)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a worker; its exit status."""
     parser = argparse.ArgumentParser(prog="daemon.worker", description=__doc__)
     parser.add_argument("--spec", required=True, help="written by the supervisor")
-    spec = ChildSpec.from_json(parser.parse_args(argv).spec)
     workers: list[Worker] = []  # commands come before there is one
+    parser.add_argument(SPARE_FLAG, action="store_true", help="wait for another spec on stdin")
+    arguments = parser.parse_args(argv)
+    spec = ChildSpec.from_json(arguments.spec)
     lifeline.watch(spec.life_fd, lambda command: workers[0].obey(command) if workers else None)
+    if arguments.spare:
+        spec = _wait_as_spare(spec)
     reporter = Reporter(spec.report_fd, spec.boot_id)
     install_logging(reporter, spec.log_level)
     try:

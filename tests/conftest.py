@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,9 @@ from tests.support.running_cluster import RunningCluster, start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Clusters that `up` starts for other tests do without: starting spares takes seconds of two cores.
+os.environ.setdefault("MLXCONSOLE_LIMITS_WARM_SPARE", "false")
 
 
 @pytest.fixture(scope="session")

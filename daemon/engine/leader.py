@@ -228,6 +228,9 @@ class Leader:
             return
         self._was_ready = True
         self.waiting_for = self._hopeless = ""
+        # Here too: it may end again before the next look at deadlines.
+        self._stopped_at = None
+        self._absence.overdue(self._membership.missing, time.monotonic())
         self._report.state("READY")
         text = f"epoch {self._membership.epoch} runs"
         if self._outage is not None:

@@ -1,4 +1,4 @@
-"""Notices a step that hangs while the rest of its process goes on.
+"""Notices a step that hangs, or computes without an end, while the rest of its process goes on.
 
 The engine thread can't look at itself, so another does. A whole process that is stopped is its
 supervisor's business. Knows no process and no exit: `on_stuck` does what follows.
@@ -11,6 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from daemon.engine.step_times import LEAST_CPU_S, StepTimes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,12 +20,9 @@ if TYPE_CHECKING:
     from daemon.messages import Step
 
 LOOK_S = 0.25
-IDLE_SHARE = 0.25
-"""Of one core: a process that uses less, and reads nothing from disk, computes nothing."""
-LEAST_S = 2.5
-KNOWN_STEPS = 20
-"""Before so many, there is no telling how long a step takes."""
-TIMES_SLOWEST = 20
+IDLE_SHARE = 0.1
+"""Of one core: a process that uses less, and reads nothing from disk, computes nothing. Not more:
+one that has to share its core with nine others still gets that much."""
 MOST_SHARE = 0.9
 """Of the time after which rank 0 gives up the requests of a step: a new rank may yet save them."""
 
@@ -35,36 +34,31 @@ class WatchedShard:
         self._shard = shard
         self.step: Step | None = None
         """The one that is being run."""
-        self.steps = 0
-        self.slowest_token_s = 0.0
-        """Seconds per token of the slowest step so far."""
+        self.times = StepTimes()
+        self._layers = (0, 0)
 
     def assign(self, lo: int, hi: int) -> None:
-        """Pass on; loading may take as long as it takes."""
+        """Pass on; loading may take as long as it takes. Other layers, other times."""
         self._shard.assign(lo, hi)
+        if (lo, hi) != self._layers:
+            self._layers, self.times = (lo, hi), StepTimes()
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Pass on, in plain view."""
-        began_s = time.monotonic()
+        began_s, used_s = time.monotonic(), time.process_time()
         self.step = step
         try:
             return self._shard.run(step, hidden)
         finally:
             self.step = None
-            self.steps += 1
-            seconds = (time.monotonic() - began_s) / tokens_of(step)
-            self.slowest_token_s = max(self.slowest_token_s, seconds)
-
-    def patience_s(self, step: Step, step_timeout_s: float) -> float:
-        """How long ``step`` may do nothing: on a GPU, the process is idle while it computes."""
-        most_s = step_timeout_s / 2
-        if self.steps < KNOWN_STEPS:
-            return most_s
-        return min(most_s, max(LEAST_S, TIMES_SLOWEST * self.slowest_token_s * tokens_of(step)))
+            self.times.note(step, time.monotonic() - began_s, time.process_time() - used_s)
 
 
 class Hang:
-    """Counts looks at one step. Pure; looks, not seconds, so that a pause of ours is nobody's."""
+    """Looks at one step again and again. Pure.
+
+    Looks are counted, and the processor's seconds: neither goes on while this process is stopped.
+    """
 
     def __init__(self, shard: WatchedShard, step_timeout_s: float) -> None:
         self._shard = shard
@@ -72,18 +66,31 @@ class Hang:
         self._step: Step | None = None
         self._looks = 0
         self._idle_looks = 0
+        self._used_s = 0.0
 
-    def look(self, *, idle: bool) -> str:
-        """Why the present step is stuck, in words; empty if it is not, or there is none."""
+    def look(self, used_s: float, *, idle: bool) -> str:
+        """Why the present step is stuck, in words; empty if it is not, or there is none.
+
+        Args:
+            used_s: processor seconds of this process since the last look.
+            idle: whether nothing was computed or read since then.
+        """
         step = self._shard.step
         if step is None or step is not self._step:
-            self._step, self._looks, self._idle_looks = step, 0, 0
+            self._step, self._looks, self._idle_looks, self._used_s = step, 0, 0, 0.0
             return ""
         self._looks += 1
         self._idle_looks = self._idle_looks + 1 if idle else 0
+        self._used_s += used_s
         idle_s, age_s = self._idle_looks * LOOK_S, self._looks * LOOK_S
-        if idle_s >= self._shard.patience_s(step, self._step_timeout_s):
+        patience = self._shard.times.patience(step, self._step_timeout_s / 2)
+        if idle_s >= patience.idle_s:
             return f"step {step.number} hangs: nothing was computed for {idle_s:g} s"
+        if self._used_s >= patience.cpu_s and age_s >= LEAST_CPU_S:
+            return (
+                f"step {step.number} does not end: it has computed for {self._used_s:.1f} s, "
+                f"steps like it never need {patience.cpu_s:.1f} s"
+            )
         if age_s >= self._step_timeout_s * MOST_SHARE:
             return f"step {step.number} does not end: it has run for {age_s:g} s"
         return ""
@@ -115,16 +122,11 @@ class Watchdog:
         while not self._stop.wait(LOOK_S):
             now_s, now_used_s, now_read = time.monotonic(), time.process_time(), _disk_reads()
             idle = now_used_s - used_s < IDLE_SHARE * (now_s - then_s) and now_read == read
-            reason = self._hang.look(idle=idle)
+            reason = self._hang.look(now_used_s - used_s, idle=idle)
             if reason:
                 self._on_stuck(reason)
                 return
             then_s, used_s, read = now_s, now_used_s, now_read
-
-
-def tokens_of(step: Step) -> int:
-    """Tokens that a step runs; 1 for one that only opens and closes."""
-    return max(1, sum(len(row.tokens) for row in step.rows))
 
 
 def _disk_reads() -> int:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from daemon.errors import NotReady
 from daemon.supervision import child_life, child_process, reports
 from daemon.supervision.child_life import ChildLife, LifeEvent
-from daemon.supervision.child_spec import EXIT_HOPELESS
+from daemon.supervision.child_spec import EXIT_HOPELESS, SPARE_FLAG
 from daemon.supervision.exit_cause import Evidence, describe
 from daemon.supervision.history import clean
 from daemon.supervision.silence import LOOK_S, Silence
+from daemon.supervision.spare import Spare
 from daemon.telemetry import process_stats
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Child:
         environment: Mapping[str, str],
         history: History,
         tasks: asyncio.TaskGroup,
+        *,
+        spare: bool = False,
     ) -> None:
         """Prepare; `start` starts.
 
@@ -60,6 +63,7 @@ class Child:
             environment: of the processes.
             history: takes log lines and events.
             tasks: a failure in our own code ends the supervisor through it, children first.
+            spare: keep a process ready to follow; the program must know `--spare`.
         """
         self.name = name
         self.life = ChildLife(_policy(spec.settings))
@@ -88,6 +92,7 @@ class Child:
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self.rss_bytes = 0
         """Resident set of the process as last measured."""
+        self._spare = Spare(self._spare_command, environment) if spare else None
 
     @property
     def pid(self) -> int:
@@ -109,6 +114,7 @@ class Child:
 
     def stop(self, grace_s: float) -> None:
         """End the process for good: SIGTERM, and SIGKILL after ``grace_s`` (at once if 0)."""
+        self._drop_spare()
         self._apply(child_life.StopAsked(grace_s))
 
     async def wait_ended(self, timeout_s: float) -> None:
@@ -129,6 +135,7 @@ class Child:
 
         Its following task does so too, unless it was cancelled before its first step.
         """
+        self._drop_spare()
         if self._process is not None:
             self._process.close()
 
@@ -156,6 +163,8 @@ class Child:
             if self.life.state == "READY" and self._ended_s is not None:
                 self._tell_recovery(time.monotonic(), self._ended_s)
                 self._ended_s = None
+            if self.life.state == "READY" and self._spare is not None:
+                self._spare.prepare_soon()
 
     def _tell_recovery(self, now_s: float, ended_s: float) -> None:
         self._history.event(
@@ -178,6 +187,8 @@ class Child:
                 self._killed_by_us = True
                 self._signal(signal.SIGKILL)
             case child_life.GiveUp(cause):
+                if self._spare is not None:
+                    self._spare.close()
                 self._history.event("failed", f"{self.name} will not be started again: {cause}")
             case child_life.End():
                 self._ended.set()
@@ -199,18 +210,15 @@ class Child:
         boot_id = uuid.uuid4().hex
         self._forget_last()
 
-        def command_for(report_fd: int, life_fd: int) -> list[str]:
-            spec = replace(
-                self._spec,
-                generation=generation,
-                boot_id=boot_id,
-                report_fd=report_fd,
-                life_fd=life_fd,
-            )
-            return [*self._command, "--spec", spec.to_json()]
+        def spec_for(report_fd: int, life_fd: int) -> str:
+            fds = {"report_fd": report_fd, "life_fd": life_fd}
+            return replace(self._spec, generation=generation, boot_id=boot_id, **fds).to_json()
 
         try:
-            process = child_process.spawn(command_for, self._environment)
+            warm = self._spare.take(spec_for) if self._spare is not None else None
+            process = warm or child_process.spawn(
+                lambda *fds: [*self._command, "--spec", spec_for(*fds)], self._environment
+            )
         except OSError as error:
             cause = f"can't start {self._command[0]}: {error.strerror or error}"
             self._history.event("exit", f"{self.name}: {cause}")
@@ -218,9 +226,19 @@ class Child:
             return
         self._process = process
         self.boot_id = boot_id
-        self._history.event("start", f"{self.name} {generation} started, pid {process.pid}")
+        how = "took over from its spare" if warm else "started"
+        self._history.event("start", f"{self.name} {generation} {how}, pid {process.pid}")
         self.on_start()
         self._following = self._tasks.create_task(self._follow(process))
+
+    def _spare_command(self, report_fd: int, life_fd: int) -> list[str]:
+        spec = replace(self._spec, report_fd=report_fd, life_fd=life_fd)
+        return [*self._command, SPARE_FLAG, "--spec", spec.to_json()]
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
     def _forget_last(self) -> None:
         for timer in self._timers.values():

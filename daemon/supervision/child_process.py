@@ -72,6 +72,7 @@ class ChildProcess:
         self._report = report
         self._stdout = cast("IO[bytes]", process.stdout)
         self._stderr = cast("IO[bytes]", process.stderr)
+        self._stdin = process.stdin
         self._unread: list[IO[bytes]] = [self._report, self._stdout, self._stderr]
         self._read: list[asyncio.ReadTransport] = []
         self._life_fds = [life_fd]
@@ -81,6 +82,22 @@ class ChildProcess:
     def pid(self) -> int:
         """Process id, and the id of its group."""
         return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return self._process.returncode is not None
+
+    def tell(self, line: bytes) -> None:
+        """Write a line to its standard input, which must be a pipe, and close that.
+
+        Raises:
+            OSError: it does not read: it has ended, or is not ours to tell.
+        """
+        if self._stdin is None or self.ended:
+            raise BrokenPipeError(f"process {self.pid} reads no standard input")
+        with self._stdin as pipe:
+            pipe.write(line)
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child and everything that it started; no harm if all are gone."""
@@ -124,6 +141,9 @@ class ChildProcess:
         """Let go of it: kill what lives, close its pipes. Twice does no harm."""
         if self._process.returncode is None:
             self.signal_group(signal.SIGKILL)
+        if self._stdin is not None:
+            with suppress(OSError):
+                self._stdin.close()
         for transport in self._read:
             transport.close()
         while self._unread:
@@ -143,13 +163,16 @@ class ChildProcess:
 
 
 def spawn(
-    command_for: Callable[[int, int], list[str]], environment: Mapping[str, str]
+    command_for: Callable[[int, int], list[str]],
+    environment: Mapping[str, str],
+    stdin: int = subprocess.DEVNULL,
 ) -> ChildProcess:
     """Start a child.
 
     Args:
         command_for: the arguments, given the child's ends of report pipe and lifeline.
         environment: all of the child's environment.
+        stdin: `subprocess.PIPE` for one that is told something later.
 
     Raises:
         OSError: no such program, or no file descriptor, memory or process left.
@@ -161,7 +184,7 @@ def spawn(
         report_read, report_write, life_read, life_write = fds
         process = subprocess.Popen(
             command_for(report_write, life_read),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(report_write, life_read),

@@ -18,6 +18,9 @@ EXIT_HOPELESS = 78
 EXIT_STUCK = 70
 """EX_SOFTWARE: a worker ended itself because a step hung; where, is on its standard error."""
 
+SPARE_FLAG = "--spare"
+"""Tells a child to import all it needs, then to read its real spec from standard input."""
+
 
 @dataclass(frozen=True)
 class ChildSpec:

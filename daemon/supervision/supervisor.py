@@ -52,6 +52,8 @@ class ChildCommands:
     # -P: a folder named `daemon` where the operator happens to stand is not our package.
     worker: tuple[str, ...] = (sys.executable, "-P", "-m", "daemon.worker")
     api: tuple[str, ...] = (sys.executable, "-P", "-m", "daemon.api_server")
+    spares: bool = True
+    """Whether they know what `child_spec.SPARE_FLAG` means."""
 
 
 class Supervisor:
@@ -226,8 +228,15 @@ class Supervisor:
 
     def _create_children(self, tasks: asyncio.TaskGroup) -> None:
         environment = _child_environment()
+        spare = self._commands.spares and self.settings.limits.warm_spare
         self._worker = Child(
-            "worker", self._commands.worker, self._spec, environment, self.history, tasks
+            "worker",
+            self._commands.worker,
+            self._spec,
+            environment,
+            self.history,
+            tasks,
+            spare=spare,
         )
         self._worker.on_start = self._record.clear
         self._worker.on_sample = lambda sample: self._record.take(sample, time.monotonic())

@@ -157,6 +157,27 @@ def test_whoever_comes_and_goes_no_token_changes(story: list[tuple[int, str]]) -
         assert cluster.texts["long"] == expected(tuple(range(9)), 40)
 
 
+def test_a_moment_of_work_ends_the_wait(clock: Clock) -> None:
+    """Requests wait for at most a minute in one piece, not in all: steps ran in between."""
+    cluster = FakeCluster(2)
+    cluster.submit("long", (1, 2, 3), 40)
+    for _ in range(10):
+        cluster.step()
+    for _ in range(5):  # without a look at deadlines while it runs
+        cluster.kill(1)
+        while not cluster.leader.waiting_for:
+            cluster.step()
+        cluster.leader.tick()
+        clock.now_s += 19.0
+        cluster.boot(1)
+        while cluster.leader.waiting_for:
+            cluster.step()
+        for _ in range(8):
+            cluster.step()
+    cluster.settle()
+    assert cluster.texts["long"] == expected((1, 2, 3), 40)
+
+
 def test_an_absence_is_told_once() -> None:
     """And again when more ranks are missing, or after a return."""
     absence = Absence(10.0)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from daemon.engine import watchdog
-from daemon.engine.watchdog import KNOWN_STEPS, LOOK_S, Hang, Watchdog, WatchedShard
+from daemon.engine.step_times import FIRST_USES, KNOWN_STEPS
+from daemon.engine.watchdog import LOOK_S, Hang, Watchdog, WatchedShard
 from daemon.messages import Row, Step
 
 
@@ -29,24 +30,26 @@ class Stage:
         return hidden
 
 
-def step(number: int = 1, tokens: int = 1) -> Step:
+def step(number: int = 1, tokens: int = 1, *, prefill: bool = False) -> Step:
     """One row of so many tokens."""
-    return Step(1, number, rows=(Row(1, tuple(range(tokens)), sample=True),))
+    return Step(1, number, rows=(Row(1, tuple(range(tokens)), sample=not prefill),))
 
 
-def known(slowest_token_s: float = 0.01) -> WatchedShard:
-    """A shard that has run many steps."""
+def known(slowest_token_s: float = 0.01, tokens: int = 1) -> WatchedShard:
+    """A shard that has run many steps of a kind."""
     shard = WatchedShard(Stage())
-    shard.steps, shard.slowest_token_s = KNOWN_STEPS, slowest_token_s
+    for _ in range(KNOWN_STEPS):
+        seconds = slowest_token_s * tokens
+        shard.times.note(step(tokens=tokens, prefill=tokens > 1), seconds, seconds)
     return shard
 
 
-def seconds_until_stuck(shard: WatchedShard, *, idle: bool, limit_s: float = 100.0) -> float:
-    """How long a step of the shard may last."""
+def seconds_until_stuck(shard: WatchedShard, busy: float, limit_s: float = 100.0) -> float:
+    """How long a step of the shard may last that keeps ``busy`` cores busy."""
     hang = Hang(shard, 60.0)
-    hang.look(idle=idle)
+    hang.look(0.0, idle=busy == 0)
     for looks in range(1, int(limit_s / LOOK_S)):
-        if hang.look(idle=idle):
+        if hang.look(busy * LOOK_S, idle=busy == 0):
             return looks * LOOK_S
     raise AssertionError("never stuck")
 
@@ -55,14 +58,47 @@ def test_an_idle_process_in_a_step_is_stuck_soon() -> None:
     """A lock that nobody gives back: within 3 s, as for a stopped process."""
     shard = known()
     shard.step = step()
-    assert seconds_until_stuck(shard, idle=True) == 2.5
+    assert seconds_until_stuck(shard, busy=0) == 2.5
 
 
-def test_a_busy_process_is_given_the_time_of_the_leader() -> None:
-    """It may be compiling a kernel, or be starved by others."""
+@pytest.mark.parametrize(("busy", "seconds"), [(1, 2.0), (2, 2.0), (0.5, 4.0), (0.2, 10.0)])
+def test_an_endless_loop_is_stuck_once_it_has_computed_too_much(
+    busy: float, seconds: float
+) -> None:
+    """A process that shares its core with others is given the same work, not the same time."""
     shard = known()
     shard.step = step()
-    assert seconds_until_stuck(shard, idle=False) == 54.0
+    assert seconds_until_stuck(shard, busy) == seconds
+
+
+@pytest.mark.parametrize(("slowest_s", "seconds"), [(0.5, 4.0), (1.0, 8.0), (20.0, 30.0)])
+def test_long_honest_work_is_given_the_time_it_needs(slowest_s: float, seconds: float) -> None:
+    """A large model on a slow machine: eight times what such a step ever took."""
+    shard = known(slowest_s)
+    shard.step = step()
+    assert seconds_until_stuck(shard, busy=1) == seconds
+
+
+def test_a_first_use_may_compile_its_kernels() -> None:
+    """A long prompt after many short steps: its kernels are new, and its kind is not known."""
+    shard = known()
+    shard.step = step(tokens=256, prefill=True)
+    assert seconds_until_stuck(shard, busy=1) == 30.0
+    for seconds in (20.0, 0.5, 0.5, 0.5):  # the first one compiled
+        shard.times.note(shard.step, seconds, seconds)
+    assert FIRST_USES == 3
+    assert seconds_until_stuck(shard, busy=1) == 4.0
+
+
+def test_a_bad_moment_is_forgotten() -> None:
+    """One step that swapped must not make every later hang last for half a minute."""
+    shard = known()
+    shard.step = step()
+    shard.times.note(shard.step, 2.0, 2.0)
+    assert seconds_until_stuck(shard, busy=0) == 30.0
+    for _ in range(64):
+        shard.times.note(shard.step, 0.01, 0.01)
+    assert seconds_until_stuck(shard, busy=0) == 2.5
 
 
 @pytest.mark.parametrize(("tokens", "slowest_s", "patience_s"), [(1, 0.5, 10.0), (256, 0.01, 30.0)])
@@ -70,16 +106,29 @@ def test_a_slow_model_or_a_long_chunk_is_given_more(
     tokens: int, slowest_s: float, patience_s: float
 ) -> None:
     """On a GPU the process is idle while it computes."""
-    shard = known(slowest_s)
-    shard.step = step(tokens=tokens)
-    assert seconds_until_stuck(shard, idle=True) == patience_s
+    shard = known(slowest_s, tokens)
+    shard.step = step(tokens=tokens, prefill=tokens > 1)
+    assert seconds_until_stuck(shard, busy=0) == patience_s
 
 
 def test_first_steps_may_take_long() -> None:
     """Nothing is known yet, and kernels are compiled."""
     shard = WatchedShard(Stage())
     shard.step = step()
-    assert seconds_until_stuck(shard, idle=True) == 30.0
+    assert seconds_until_stuck(shard, busy=0) == 30.0
+    assert seconds_until_stuck(shard, busy=1) == 30.0
+
+
+def test_other_layers_have_other_times() -> None:
+    """A rank that takes a lost one's layers computes twice as much; the same layers stay known."""
+    shard = known()
+    shard.step = step()
+    shard.assign(0, 4)
+    assert seconds_until_stuck(shard, busy=1) == 30.0
+    for _ in range(KNOWN_STEPS):
+        shard.times.note(shard.step, 0.01, 0.01)
+    shard.assign(0, 4)
+    assert seconds_until_stuck(shard, busy=1) == 2.0
 
 
 def test_steps_that_follow_each_other_are_no_hang() -> None:
@@ -88,21 +137,19 @@ def test_steps_that_follow_each_other_are_no_hang() -> None:
     hang = Hang(shard, 60.0)
     for number in range(1000):
         shard.step = step(number)
-        assert hang.look(idle=True) == ""
+        assert hang.look(1.0, idle=True) == ""
     shard.step = None
-    assert not any(hang.look(idle=True) for _ in range(1000))
+    assert not any(hang.look(1.0, idle=True) for _ in range(1000))
 
 
-def test_the_slowest_step_is_remembered_per_token() -> None:
+def test_a_step_is_seen_and_timed() -> None:
     """Also when it fails."""
-    stage = Stage()
-    shard = WatchedShard(stage)
+    shard = WatchedShard(Stage())
     assert shard.run(step(), "hidden") == "hidden"
-    stage.gate.clear()
-    threading.Timer(0.2, stage.gate.set).start()
-    shard.run(step(tokens=2), None)
-    assert 0.05 < shard.slowest_token_s < 5.0
-    assert (shard.steps, shard.step) == (2, None)
+    assert shard.step is None
+    for _ in range(KNOWN_STEPS):
+        shard.run(step(), None)
+    assert shard.times.patience(step(), 30.0).cpu_s == 2.0
 
 
 def test_the_thread_tells_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +158,8 @@ def test_the_thread_tells_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "IDLE_SHARE", 1e9)
     stage, told = Stage(), threading.Event()
     shard = WatchedShard(stage)
-    shard.steps = KNOWN_STEPS
+    for number in range(KNOWN_STEPS):
+        shard.run(step(number), None)
     reasons: list[str] = []
 
     def on_stuck(reason: str) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from daemon.supervision.child_spec import EXIT_HOPELESS, ChildSpec
+from daemon.supervision.child_spec import EXIT_HOPELESS, SPARE_FLAG, ChildSpec
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 
@@ -101,6 +101,8 @@ def gone_while_loading(spec: ChildSpec, reporter: Reporter) -> None:
 
 BEHAVIOURS: dict[str, Callable[[ChildSpec, Reporter], None]] = {
     "obey": obey,
+    "obey_spare": obey,
+    "die_spare": obey,
     "refuse": refuse,
     "die": die,
     "hopeless": hopeless,
@@ -112,9 +114,16 @@ BEHAVIOURS: dict[str, Callable[[ChildSpec, Reporter], None]] = {
 
 def main() -> None:
     """Behave as told."""
-    behaviour, _, spec_json = sys.argv[1:4]
+    behaviour, *flags, spec_json = sys.argv[1:]
     spec = ChildSpec.from_json(spec_json)
     lifeline.watch(spec.life_fd)
+    if SPARE_FLAG in flags:
+        if behaviour == "die_spare":
+            sys.exit("no spare today")
+        line = sys.stdin.readline()
+        if not line:
+            return
+        spec = ChildSpec.from_json(line)
     reporter = Reporter(spec.report_fd, spec.boot_id)
     install_logging(reporter, spec.log_level)
     BEHAVIOURS[behaviour](spec, reporter)

@@ -20,6 +20,7 @@ import psutil
 from daemon import cli
 from daemon.client.control import ControlClient
 from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings, check, to_toml
+from daemon.supervision import spare
 from daemon.supervision.supervisor import ChildCommands
 from tests.support.ports import free_ports
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from protos import control_pb2
 
 LIMIT_S = 30.0  # for anything that is waited for; a healthy machine needs a fraction
+SPARES = {"obey_spare", "die_spare"}  # behaviours of `fake_child` that know about them
 FAKE_CHILD = Path(__file__).with_name("fake_child.py")
 
 # Short, so that tests are; generous where the test does not look.
@@ -168,10 +170,16 @@ class Daemon:
 def main() -> int:
     """`mlx-daemon` with fake children."""
     worker, api, *arguments = sys.argv[1:]
+    spare.DELAY_S = 0.1
+    os.environ.pop("MLXCONSOLE_LIMITS_WARM_SPARE", None)  # of tests/conftest.py, for other tests
     program = (sys.executable, str(FAKE_CHILD))
     if worker == "missing":
-        return cli.main(arguments, ChildCommands(("/nowhere/python",), (*program, api)))
-    return cli.main(arguments, ChildCommands((*program, worker), (*program, api)))
+        return cli.main(
+            arguments, ChildCommands(("/nowhere/python",), (*program, api), spares=False)
+        )
+    return cli.main(
+        arguments, ChildCommands((*program, worker), (*program, api), spares=worker in SPARES)
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""How long steps take on this rank, learned from those that came back. Pure.
+
+Says from when on a step can't be honest work any more: by wall time for one in which the process
+does nothing, by the processor's time for one that computes. A loaded machine stretches the first
+and hardly the second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from daemon.messages import Step
+
+LEAST_IDLE_S = 2.5
+LEAST_CPU_S = 2.0
+TIMES_SLOWEST_IDLE = 20
+"""On a GPU the process is idle while it computes, and others may be busy there too."""
+TIMES_SLOWEST_CPU = 8
+KNOWN_STEPS = 20
+"""Before so many, there is no telling how long a step takes."""
+FIRST_USES = 3
+"""Of a kind of step: kernels are compiled then. They are given time, and teach nothing."""
+REMEMBERED = 64
+"""Steps of a kind: what a bad moment has taught is forgotten."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Steps that cost about the same per token, and that use the same kernels."""
+
+    prefill: bool
+    tokens_bits: int
+    """Bits of the number of tokens: kinds are apart by factors of two."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What a step is given."""
+
+    idle_s: float
+    """Seconds in which the process does nothing."""
+    cpu_s: float
+    """Processor seconds of the process."""
+
+
+class StepTimes:
+    """The model. Written by the engine thread, asked by the watchdog's."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._uses: dict[Kind, int] = defaultdict(int)
+        window = partial(deque[tuple[float, float]], maxlen=REMEMBERED)
+        self._per_token: dict[Kind, deque[tuple[float, float]]] = defaultdict(window)
+
+    def note(self, step: Step, wall_s: float, cpu_s: float) -> None:
+        """A step has come back."""
+        kind, tokens = kind_of(step), tokens_of(step)
+        self._steps += 1
+        self._uses[kind] += 1
+        if self._uses[kind] > FIRST_USES:
+            self._per_token[kind].append((wall_s / tokens, cpu_s / tokens))
+
+    def patience(self, step: Step, most_s: float) -> Patience:
+        """What ``step`` may take, ``most_s`` at most: that much if its kind is not known yet."""
+        kind = kind_of(step)
+        if self._steps < KNOWN_STEPS or self._uses[kind] <= FIRST_USES:
+            return Patience(most_s, most_s)
+        wall_s, cpu_s = self._slowest(kind)
+        tokens = tokens_of(step)
+        return Patience(
+            min(most_s, max(LEAST_IDLE_S, TIMES_SLOWEST_IDLE * wall_s * tokens)),
+            min(most_s, max(LEAST_CPU_S, TIMES_SLOWEST_CPU * cpu_s * tokens)),
+        )
+
+    def _slowest(self, kind: Kind) -> tuple[float, float]:
+        """Seconds per token of the slowest steps of a kind, in wall and processor time.
+
+        Prompts count for all kinds: their last chunk has seen the whole context, which a first
+        token of decoding sees as well.
+        """
+        known = list(self._per_token.items())
+        like = [list(pairs) for other, pairs in known if other.prefill or other == kind]
+        seen = [pair for pairs in like for pair in pairs]
+        return max((w for w, _ in seen), default=0.0), max((c for _, c in seen), default=0.0)
+
+
+def kind_of(step: Step) -> Kind:
+    """What a step is like."""
+    return Kind(any(not row.sample for row in step.rows), tokens_of(step).bit_length())
+
+
+def tokens_of(step: Step) -> int:
+    """Tokens that a step runs; 1 for one that only opens and closes."""
+    return max(1, sum(len(row.tokens) for row in step.rows))
