@@ -185,6 +185,10 @@ def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
     from daemon.execution.source import model_path  # noqa: PLC0415
 
     importlib.import_module("daemon.shard")
+    if spec.settings.engine.cpu_kernels == "auto":
+        from daemon.execution import kernels  # noqa: PLC0415
+
+        kernels.warm_up()
     with suppress(ClusterError):
         inspect(model_path(spec.settings.cluster.model))
     line = sys.stdin.readline()

@@ -6,6 +6,7 @@ use: MLX's default device is the CPU, on Linux. Engine thread.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import sys
@@ -38,6 +39,13 @@ def install(
     from daemon.execution.cpu.runtime import Runtime  # noqa: PLC0415
 
     return install_all(model, Runtime(threads, on_compile=on_compile))
+
+
+def warm_up() -> None:
+    """Import what `install` needs, so that it takes no time when it matters."""
+    if usable():
+        importlib.import_module("daemon.execution.cpu.install")
+        importlib.import_module("daemon.execution.cpu.runtime")
 
 
 def usable() -> bool:

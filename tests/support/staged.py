@@ -15,7 +15,7 @@ from daemon.execution.loading import load_stage
 from daemon.messages import OpenSequence, Row, SamplingParams, Step, TokenOut
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 EPOCH = 1
@@ -73,10 +73,12 @@ def reference(
     *,
     seed: int = 0,
     processors: list[Any] | None = None,
+    prepare: Callable[[Any], object] = lambda _model: None,
     **sampler: Any,
 ) -> list[int]:
-    """The tokens that mlx-lm generates with the whole model."""
+    """The tokens that mlx-lm generates with the whole model, after ``prepare`` had it."""
     model, _ = load_model(folder)
+    prepare(model)
     mx.random.seed(seed)
     steps = generate_step(
         mx.array(list(prompt)),

@@ -74,7 +74,7 @@ _capsule.restype = ctypes.py_object
 class View:
     """The memory of an evaluated array, held until `close` (or the view is gone)."""
 
-    __slots__ = ("_at", "_buffer", "address")
+    __slots__ = ("_array", "_at", "_buffer", "address")
 
     def __init__(self, array: mx.array) -> None:
         """Look at ``array``.
@@ -82,6 +82,7 @@ class View:
         Raises:
             RuntimeError: it can't be evaluated now, as inside mx.compile.
         """
+        self._array = array
         self._buffer = _Buffer()
         self._at = ctypes.addressof(self._buffer)
         _get(array, self._at, _STRIDES)
@@ -96,6 +97,7 @@ class View:
         if self._at:
             _release(self._at)
             self._at = 0
+            self._array = None
 
     __del__ = close
 
@@ -109,6 +111,18 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def contiguous(array: mx.array) -> View:
+    """A view of ``array``, or of a copy without gaps."""
+    view = View(array)
+    expected = array.itemsize
+    for stride, size in zip(reversed(view.strides()), reversed(array.shape), strict=True):
+        if size > 1 and stride != expected:
+            view.close()
+            return View(mx.contiguous(array))
+        expected *= size
+    return view
 
 
 class Output:

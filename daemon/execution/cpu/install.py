@@ -6,12 +6,18 @@ kernel does not fit what it is given (another dtype, a traced function), MLX's o
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
+import numpy as np
 from mlx import nn
 
 from daemon.execution.cpu import linear
+from daemon.execution.cpu.arrays import DTYPES
+from daemon.execution.cpu.attention import Attention
+from daemon.execution.cpu.rows import Angles, Norm, Rope, Swiglu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,24 +25,130 @@ if TYPE_CHECKING:
     from daemon.execution.cpu.linear import LinearKernel
     from daemon.execution.cpu.runtime import Runtime
 
+ACTIVATIONS = "mlx_lm.models.activations"
+BASE = "mlx_lm.models.base"
+
 
 def install_all(model: nn.Module, runtime: Runtime) -> int:
     """Give every module of ``model`` that a kernel covers its kernel; how many."""
-    count = 0
-    for module in {id(module): module for module in model.modules()}.values():
-        count += _install(module, runtime)
-    return count
+    modules = list({id(module): module for module in model.modules()}.values())
+    dtypes = sorted({DTYPES[a.dtype] for m in modules for a in _arrays(m) if a.dtype in DTYPES})
+    installer = _Installer(runtime, dtypes)
+    return sum(installer.install(module) for module in modules)
 
 
-def _install(module: Any, runtime: Runtime) -> bool:
-    kind = type(module)
-    if kind in {nn.Linear, nn.QuantizedLinear}:
-        kernel = _linear_kernel(module, runtime)
-        return _replace(module, "__call__", kernel, _with_bias(kernel, module))
-    if kind in {nn.Embedding, nn.QuantizedEmbedding}:
-        kernel = _linear_kernel(module, runtime)
-        return _replace(module, "as_linear", kernel, kernel)
-    return False
+def _arrays(module: Any) -> list[mx.array]:
+    return [value for value in module.values() if isinstance(value, mx.array)]
+
+
+class _Installer:
+    """What the modules of one model share."""
+
+    def __init__(self, runtime: Runtime, dtypes: list[str]) -> None:
+        self._runtime, self._dtypes = runtime, dtypes
+        self._angles: dict[bytes, Angles] = {}
+        self._rebound: dict[type[Any], type[Any]] = {}
+        self._functions = {
+            (ACTIVATIONS, "swiglu"): self._swiglu(),
+            (BASE, "scaled_dot_product_attention"): self._attention(),
+        }
+
+    def install(self, module: Any) -> bool:
+        """Give one module its kernel, if there is one."""
+        kind = type(module)
+        if kind in {nn.Linear, nn.QuantizedLinear}:
+            kernel = _linear_kernel(module, self._runtime)
+            return _replace(module, "__call__", kernel, _with_bias(kernel, module))
+        if kind in {nn.Embedding, nn.QuantizedEmbedding}:
+            kernel = _linear_kernel(module, self._runtime)
+            return _replace(module, "as_linear", kernel, kernel)
+        if kind is nn.RMSNorm:
+            kernel = self._norm(module)
+            return _replace(module, "__call__", kernel, kernel)
+        if kind is nn.RoPE or kind.__name__ == "Llama3RoPE":
+            kernel = self._rope(module)
+            return _replace(module, "__call__", kernel, kernel)
+        return self._rebind(module)
+
+    def _norm(self, module: Any) -> Norm | None:
+        weight = module["weight"]
+        if not Norm.covers(weight, self._runtime.lanes):
+            return None
+        return Norm(self._runtime, weight, module.eps)
+
+    def _rope(self, module: Any) -> Rope | None:
+        if module.traditional or not Rope.covers(module.dims, self._runtime.lanes):
+            return None
+        if isinstance(module, nn.RoPE):
+            exponents = np.arange(0, module.dims, 2) / module.dims
+            frequencies = module.scale * float(module.base) ** -exponents
+        else:
+            frequencies = 1.0 / np.array(module._freqs).astype(np.float64)  # noqa: SLF001
+        angles = self._angles.setdefault(frequencies.tobytes(), Angles(frequencies))
+        return Rope(self._runtime, angles, self._dtypes)
+
+    def _rebind(self, module: Any) -> bool:
+        """Let a module's own code call our functions by the names it knows."""
+        kind = type(module)
+        if kind not in self._rebound:
+            self._rebound[kind] = self._rebound_class(kind)
+        module.__class__ = self._rebound[kind]
+        return self._rebound[kind] is not kind
+
+    def _rebound_class(self, kind: type[Any]) -> type[Any]:
+        call = kind.__dict__.get("__call__")
+        if not isinstance(call, types.FunctionType):
+            return kind
+        changed = {
+            name: ours
+            for (home, name), ours in self._functions.items()
+            if name in call.__code__.co_names
+            and call.__globals__.get(name) is getattr(sys.modules.get(home), name, None)
+        }
+        if not changed:
+            return kind
+        namespace = call.__globals__ | changed
+        mine = types.FunctionType(
+            call.__code__, namespace, call.__name__, call.__defaults__, call.__closure__
+        )
+        mine.__kwdefaults__ = call.__kwdefaults__
+        return type(kind.__name__, (kind,), {"__call__": mine, "__module__": kind.__module__})
+
+    def _swiglu(self) -> Callable[..., mx.array]:
+        kernel = Swiglu(self._runtime, self._dtypes)
+
+        def swiglu(gate: mx.array, x: mx.array) -> mx.array:
+            if kernel.accepts(gate, x):
+                try:
+                    return kernel(gate, x)
+                except RuntimeError:  # traced, see `_replace`
+                    pass
+            return sys.modules[ACTIVATIONS].swiglu(gate, x)
+
+        return swiglu
+
+    def _attention(self) -> Callable[..., mx.array]:
+        kernel = Attention(self._runtime)
+
+        def scaled_dot_product_attention(
+            queries: mx.array,
+            keys: mx.array,
+            values: mx.array,
+            cache: Any,
+            scale: float,
+            mask: mx.array | str | None,
+            sinks: mx.array | None = None,
+        ) -> mx.array:
+            plain = sinks is None and not hasattr(cache, "bits")
+            if plain and kernel.accepts(queries, keys, values, mask):
+                try:
+                    return kernel(queries, keys, values, scale, mask)
+                except RuntimeError:  # traced, see `_replace`
+                    pass
+            own = sys.modules[BASE].scaled_dot_product_attention
+            return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
+
+        return scaled_dot_product_attention
 
 
 def _linear_kernel(module: Any, runtime: Runtime) -> LinearKernel | None:
@@ -55,24 +167,19 @@ def _with_bias(kernel: LinearKernel | None, module: Any) -> Callable[[mx.array],
     return lambda x: kernel(x) + bias
 
 
-def _replace(
-    module: Any,
-    method: str,
-    kernel: LinearKernel | None,
-    run: Callable[[mx.array], mx.array] | None,
-) -> bool:
+def _replace(module: Any, method: str, kernel: Any, run: Callable[..., mx.array] | None) -> bool:
     if kernel is None or run is None:
         return False
     kind = type(module)
     own = getattr(kind, method)
 
-    def call(self: Any, x: mx.array) -> mx.array:
-        if not kernel.accepts(x):
-            return own(self, x)
+    def call(self: Any, x: mx.array, *rest: Any, **named: Any) -> mx.array:
+        if not kernel.accepts(x, *rest, **named):
+            return own(self, x, *rest, **named)
         try:
-            return run(x)
+            return run(x, *rest, **named)
         except RuntimeError:  # inside mx.compile or vmap nothing has a value
-            return own(self, x)
+            return own(self, x, *rest, **named)
 
-    module.__class__ = type(kind.__name__, (kind,), {method: call})
+    module.__class__ = type(kind.__name__, (kind,), {method: call, "__module__": kind.__module__})
     return True

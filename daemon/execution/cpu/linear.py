@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import mlx.core as mx
-
 from daemon.execution.cpu import linear_ir as ir
-from daemon.execution.cpu.arrays import DTYPES, View
+from daemon.execution.cpu.arrays import DTYPES, View, contiguous
 from daemon.execution.cpu.emit import ITEM_BYTES
 from daemon.execution.cpu.runtime import Arguments
 
 if TYPE_CHECKING:
+    import mlx.core as mx
+
     from daemon.execution.cpu.runtime import Runtime
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
-LEAST_WEIGHTS = 1 << 18
-"""Of a layer; below, MLX's own kernel costs less than our calling one."""
 
 
 class LinearKernel:
@@ -56,9 +54,7 @@ class LinearKernel:
         rows = math.prod(outer)
         output, item = self._runtime.output, ITEM_BYTES[self._dtype]
         target = output.reserve(rows * self.outputs * item)
-        with View(x) as view:
-            if not _is_contiguous(view.strides(), x.shape):
-                return self(mx.contiguous(x))
+        with contiguous(x) as view:
             for first in range(0, rows, ir.MOST_ROWS):
                 self._multiply(
                     view.address + first * depth * item,
@@ -86,17 +82,6 @@ class LinearKernel:
         return place
 
 
-def _is_contiguous(strides: list[int], shape: tuple[int, ...]) -> bool:
-    expected = strides[-1]
-    if expected > 4 or expected == 0:
-        return False
-    for stride, size in zip(reversed(strides), reversed(shape), strict=True):
-        if size > 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
 def quantized(
     runtime: Runtime, arrays: list[mx.array], bits: int, group: int
 ) -> LinearKernel | None:
@@ -104,7 +89,7 @@ def quantized(
     dtype = DTYPES.get(arrays[1].dtype)
     depth = arrays[0].shape[-1] * 32 // bits
     known = bits in BITS and group in GROUPS and dtype is not None and depth % group == 0
-    if dtype is None or not known or depth * arrays[0].shape[0] < LEAST_WEIGHTS:
+    if dtype is None or not known:
         return None
     return LinearKernel(runtime, ir.Weights(dtype, bits, group), arrays)
 
@@ -112,6 +97,6 @@ def quantized(
 def plain(runtime: Runtime, weight: mx.array) -> LinearKernel | None:
     """A kernel for weights (outputs, depth); None: not covered."""
     dtype = DTYPES.get(weight.dtype)
-    if dtype is None or weight.shape[-1] % runtime.lanes or weight.size < LEAST_WEIGHTS:
+    if dtype is None or weight.shape[-1] % runtime.lanes:
         return None
     return LinearKernel(runtime, ir.Weights(dtype), [weight])

@@ -130,8 +130,7 @@ def test_any_shape_and_layout_of_rows(runtime: Runtime) -> None:
 
 
 def test_what_is_not_covered_is_left_to_mlx(runtime: Runtime) -> None:
-    """Small layers cost less there; odd depths have no whole vectors."""
-    assert linear.plain(runtime, mx.zeros((64, 64))) is None
+    """Odd depths have no whole vectors."""
     assert linear.plain(runtime, mx.zeros((4096, 1001))) is None
     assert linear.plain(runtime, mx.zeros((1024, 1024), mx.int32)) is None
     assert linear.quantized(runtime, _packed(4, 64, mx.float32), 4, 16) is None

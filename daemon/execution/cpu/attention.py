@@ -1,0 +1,109 @@
+"""Attention on MLX arrays, where the cache keeps them. Engine thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+
+from daemon.execution.cpu import attention_ir as ir
+from daemon.execution.cpu.arrays import DTYPES, View
+from daemon.execution.cpu.emit import ITEM_BYTES
+from daemon.execution.cpu.rows import float_bits
+from daemon.execution.cpu.runtime import Arguments
+
+if TYPE_CHECKING:
+    from daemon.execution.cpu.runtime import Runtime
+
+MOST_WIDTH = 256
+"""Of a head's values: their sums must stay near registers."""
+MOST_KEYS = 1 << 18
+"""Scores of a query rest on the stack: 2 MB."""
+
+
+class Attention:
+    """`mx.fast.scaled_dot_product_attention`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._kernels: dict[ir.Shape, int] = {}
+
+    def prepare(self, dtype: str, depth: int, width: int) -> None:
+        """Build what prompts and decoding, alone and in batches, will need."""
+        for mask in ("none", "causal", "bool"):
+            self._kernel(ir.Shape(dtype, depth, width, mask))
+
+    def accepts(self, q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -> bool:
+        """Whether there is a kernel: known by the layer's shapes and dtypes alone."""
+        lanes, depth, width = self._runtime.lanes, q.shape[-1], v.shape[-1]
+        return (
+            q.dtype in DTYPES
+            and q.dtype == k.dtype == v.dtype
+            and q.ndim == k.ndim == v.ndim == 4
+            and depth % lanes == 0
+            and width % lanes == 0
+            and max(depth, width) <= MOST_WIDTH
+            and q.shape[1] % k.shape[1] == 0
+            and k.shape[2] <= MOST_KEYS
+            and q.size > 0
+            and mask_kind(mask) in ir.MASKS
+        )
+
+    def __call__(
+        self, q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array | str | None
+    ) -> mx.array:
+        """(batch, heads, length, width)."""
+        runtime = self._runtime
+        batch, heads, length, depth = q.shape
+        key_heads, keys, width = k.shape[1], k.shape[2], v.shape[-1]
+        dtype, kind = DTYPES[q.dtype], mask_kind(mask)
+        item, group = ITEM_BYTES[dtype], heads // key_heads
+        kernel = self._kernel(ir.Shape(dtype, depth, width, kind))
+        with View(q) as q_view, View(k) as k_view, View(v) as v_view:
+            strides = [view.strides() for view in (q_view, k_view, v_view)]
+            if any(axis[-1] != item for axis in strides):
+                return self(mx.contiguous(q), mx.contiguous(k), mx.contiguous(v), scale, mask)
+            target = runtime.output.reserve(batch * length * heads * width * item)
+            tiles = -(-group * length // ir.TILE)
+            # Masks that are arrays live until the kernel has run.
+            mask_array = _broadcast(mask, (batch, heads, length, keys), kind)
+            mask_view = None if mask_array is None else View(mask_array)
+            mask_strides = mask_view.strides() if mask_view else [0] * 4
+            block = Arguments(
+                q_view.address,
+                k_view.address,
+                v_view.address,
+                target,
+                mask_view.address if mask_view else 0,
+                float_bits(scale),
+                key_heads,
+                group,
+                length,
+                keys,
+                *(stride for axis in strides for stride in axis[:3]),
+                *mask_strides,
+                tiles,
+            )
+            work = batch * heads * length * keys * (depth + width)
+            runtime.run(kernel, block, batch * key_heads * tiles, work)
+        out = runtime.output.array((batch, length, heads, width), dtype)
+        return out.transpose(0, 2, 1, 3)
+
+    def _kernel(self, shape: ir.Shape) -> int:
+        if shape not in self._kernels:
+            self._kernels[shape] = self._runtime.kernel(shape.name, ir.emit_attention, shape)
+        return self._kernels[shape]
+
+
+def mask_kind(mask: mx.array | str | None) -> str:
+    """One of `attention_ir.MASKS`, or what else it may be."""
+    if mask is None or isinstance(mask, str):
+        return mask or "none"
+    return "bool" if mask.dtype == mx.bool_ else "add"
+
+
+def _broadcast(mask: mx.array | str | None, shape: tuple[int, ...], kind: str) -> mx.array | None:
+    if not isinstance(mask, mx.array):
+        return None
+    wanted = mask.astype(mx.float32) if kind == "add" else mask
+    return mx.broadcast_to(wanted, shape)
