@@ -155,6 +155,8 @@ class Hello:
     memory_limit_bytes: int
     epoch: int = 0
     """The last one it was assigned: a new leader goes on above the highest."""
+    bandwidth_gb_s: float = 0.0
+    """Of its memory, 0 if not known. Decides the shares of layers if all ranks know theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,11 @@ class RankPart:
     """Data port; 0 means 50100 + rank."""
     control_port: int = 0
     """Control port; 0 means 50200 + rank."""
+    memory_gib: float = 0.0
+    """What this rank may use for weights and context; 0 means what its device allows."""
+    bandwidth_gb_s: float = 0.0
+    """Memory bandwidth, which decides the rank's share of the layers; 0 means what is known of its
+    device. If one rank's is not known, all ranks count as equally fast."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,11 @@ def check(settings: Settings) -> Settings:
     if not settings.ranks:
         raise SettingsError("a cluster needs at least 1 rank: add a [[ranks]] table")
     ranks = tuple(
-        RankPart(part.host, part.port or DATA_PORT + r, part.control_port or CONTROL_PORT + r)
+        dataclasses.replace(
+            part,
+            port=part.port or DATA_PORT + r,
+            control_port=part.control_port or CONTROL_PORT + r,
+        )
         for r, part in enumerate(settings.ranks)
     )
     settings = dataclasses.replace(settings, ranks=ranks)
@@ -286,6 +295,10 @@ def _check_positive(settings: Settings) -> None:
     if engine.cpu_kernels not in CPU_KERNELS:
         known = " or ".join(CPU_KERNELS)
         raise SettingsError(f'engine.cpu_kernels is "{engine.cpu_kernels}": it must be {known}')
+    for rank, part in enumerate(settings.ranks):
+        for name in ("memory_gib", "bandwidth_gb_s"):
+            if getattr(part, name) < 0:
+                raise SettingsError(f"rank {rank} {name} is {getattr(part, name)}: not below 0")
 
 
 def _check_exposure(settings: Settings) -> None:

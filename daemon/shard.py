@@ -10,15 +10,33 @@ from daemon.execution import kernels
 from daemon.execution.executor import StageExecutor
 from daemon.execution.grammar import Grammars
 from daemon.execution.loading import load_stage
+from daemon.execution.placement import place
+from daemon.messages import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from daemon.engine.interfaces import Report
     from daemon.execution.loading import LoadProgress
-    from daemon.messages import Step
+    from daemon.execution.model_card import ModelCard
+    from daemon.messages import Hello, Step
 
 log = logging.getLogger(__name__)
+
+
+def make_plan(card: ModelCard, hellos: Mapping[int, Hello], world_size: int) -> Plan:
+    """Layers for the ranks that are there; by speed, if all know theirs.
+
+    Raises:
+        PlacementError: they have too little memory.
+    """
+    present = [hellos[rank] for rank in sorted(hellos)]
+    speeds = [hello.bandwidth_gb_s for hello in present]
+    limits = [hello.memory_limit_bytes for hello in present]
+    placed = iter(place(card, limits, speeds if all(speeds) else None))
+    ranges = tuple(next(placed) if rank in hellos else (0, 0) for rank in range(world_size))
+    return Plan(card.fingerprint, ranges)
 
 
 class LoadedShard:

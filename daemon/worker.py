@@ -42,7 +42,7 @@ from daemon.worker_sample import WorkerSample, build
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.execution.card import ModelCard
+    from daemon.execution.model_card import ModelCard
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,6 @@ class Worker:
     def _make_node(self) -> Leader | Follower:
         # Not before the links are up: reading mlx's libraries takes a while.
         from daemon.execution.card import inspect  # noqa: PLC0415
-        from daemon.execution.memory import memory  # noqa: PLC0415
         from daemon.execution.source import model_path  # noqa: PLC0415
         from daemon.shard import LoadedShard  # noqa: PLC0415
 
@@ -113,9 +112,7 @@ class Worker:
         shard = WatchedShard(loaded)
         self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)
         self._watchdog.start()
-        hello = Hello(
-            self._spec.rank, self._spec.boot_id, card.fingerprint, memory()["limit_bytes"]
-        )
+        hello = self._make_hello(card)
         world_size = self._settings.world_size
         if self._spec.rank != 0:
             return Follower(hello, shard, self._wire, self._reporter, self._meter)
@@ -131,13 +128,24 @@ class Worker:
         self._front = EngineFront(served, leader, self._inbox)
         return leader
 
+    def _make_hello(self, card: ModelCard) -> Hello:
+        from daemon.execution.devices import GIB, bandwidth_of  # noqa: PLC0415
+        from daemon.execution.memory import device_name, limit_bytes  # noqa: PLC0415
+
+        part = self._settings.ranks[self._spec.rank]
+        return Hello(
+            self._spec.rank,
+            self._spec.boot_id,
+            card.fingerprint,
+            int(part.memory_gib * GIB) or limit_bytes(),
+            bandwidth_gb_s=part.bandwidth_gb_s or bandwidth_of(device_name()),
+        )
+
     def _make_leader(self, hello: Hello, card: ModelCard, shard: WatchedShard) -> Leader:
-        from daemon.execution.placement import place  # noqa: PLC0415
+        from daemon.shard import make_plan  # noqa: PLC0415
 
         def plan(hellos: Mapping[int, Hello]) -> Plan:
-            placed = iter(place(card, [hellos[r].memory_limit_bytes for r in sorted(hellos)]))
-            ranges = tuple(next(placed) if r in hellos else (0, 0) for r in range(world_size))
-            return Plan(card.fingerprint, ranges)
+            return make_plan(card, hellos, world_size)
 
         world_size, engine = self._settings.world_size, self._settings.engine
         scheduler = Scheduler(

@@ -6,6 +6,7 @@ The only place that exits. Heavy imports stay in the commands that need them.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -21,6 +22,19 @@ USAGE_ERROR = 2
 START_TIMEOUT_S = 600.0
 DOWN_TIMEOUT_S = 15.0
 RECORD_LIMIT_MB = 1024
+COMMANDS = {
+    "up": ("up", "up"),
+    "down": ("act", "down"),
+    "status": ("observe", "status"),
+    "check": ("observe", "check"),
+    "restart": ("act", "restart"),
+    "record": ("recording", "record"),
+    "replay": ("recording", "replay"),
+    "plan": ("plan", "plan"),
+    "bench": ("bench", "bench"),
+    "chaos": ("chaos", "chaos"),
+}
+"""Module of `mlxconsole.commands` and function in it. Each command loads only its own."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,31 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """The function that the flags ask for."""
-    if given.command == "up":
-        from mlxconsole.commands.up import up  # noqa: PLC0415 - each command loads its own
-
-        return up
-    if given.command in {"record", "replay"}:
-        from mlxconsole.commands import recording  # noqa: PLC0415 - as above
-
-        return recording.record if given.command == "record" else recording.replay
-    if given.command == "chaos":
-        from mlxconsole.commands.chaos import chaos  # noqa: PLC0415 - as above
-
-        return chaos
-    if given.command in {"down", "restart"}:
-        from mlxconsole.commands import act  # noqa: PLC0415 - as above
-
-        return act.down if given.command == "down" else act.restart
     prints = given.once or given.watch or given.json or given.plain
-    if given.command in {"status", "check"} or prints:
-        from mlxconsole.commands import observe  # noqa: PLC0415 - as above
-
-        commands = {"status": observe.status, "check": observe.check}
-        return commands.get(given.command, observe.watch if given.watch else observe.once)
-    from mlxconsole.commands.console import console  # noqa: PLC0415 - textual, 0.3 s
-
-    return console
+    if given.command:
+        module, function = COMMANDS[given.command]
+    elif prints:
+        module, function = "observe", "watch" if given.watch else "once"
+    else:
+        module, function = "console", "console"
+    return getattr(importlib.import_module(f"mlxconsole.commands.{module}"), function)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +92,8 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--plain", action="store_true", help="sentences (default)")
     _add_target(top)
     commands = top.add_subparsers(
-        dest="command", metavar="up | down | status | check | restart | record | replay | chaos"
+        dest="command",
+        metavar="up | down | status | check | restart | record | replay | plan | bench | chaos",
     )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
@@ -113,6 +111,8 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("record", help="keep all that ranks say in a file"),
         commands.add_parser("replay", help="show a recording or a capsule in the console"),
     )
+    _add_plan(commands.add_parser("plan", help="who would hold what, before anybody loads it"))
+    _add_bench(commands.add_parser("bench", help="measure, beside peers and limits"))
     _add_chaos(commands.add_parser("chaos", help="break a cluster of its own, check the answers"))
     return top
 
@@ -131,6 +131,35 @@ def _add_recording(record: argparse.ArgumentParser, replay: argparse.ArgumentPar
     )
     # SUPPRESS: --json before the command counts, too.
     replay.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+
+
+def _add_plan(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--model", required=True, help="demo, a folder, or a hub id")
+    plan.add_argument(
+        "--devices",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a devices.toml: see launch/devices.sample.toml",
+    )
+    plan.add_argument("--context", type=int, metavar="TOKENS", help="of each stream (default 4096)")
+    plan.add_argument("--streams", type=int, default=1, help="that must fit at once (default 1)")
+    # SUPPRESS: --json before the command counts, too.
+    plan.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one versioned document"
+    )
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("--list", action="store_true", help="the suites and what they measure")
+    bench.add_argument("--only", metavar="SUITE,...", help="these suites instead of all")
+    bench.add_argument("--quick", action="store_true", help="fewer repetitions, fewer sizes")
+    bench.add_argument("--model", help="demo, a folder, or a hub id (default: a random small one)")
+    bench.add_argument("--url", metavar="URL", help="measure this endpoint instead of an own one")
+    bench.add_argument("--out", type=Path, metavar="DIR", help="write JSON, table and plots there")
+    bench.add_argument(
+        "--compare", type=Path, metavar="FILE", help="ratios to the JSON of an earlier run"
+    )
 
 
 def _add_chaos(chaos: argparse.ArgumentParser) -> None:

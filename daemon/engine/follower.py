@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon.engine.interfaces import Event, PeerChange, Received, Report, Shard, Wire
@@ -66,14 +67,7 @@ class Follower:
 
     def _peer_changed(self, change: PeerChange) -> None:
         if change.rank == 0 and change.up:
-            greeting = Hello(
-                self._rank,
-                self._hello.boot_id,
-                self._hello.fingerprint,
-                self._hello.memory_limit_bytes,
-                self.epoch,
-            )
-            self._send(0, greeting)
+            self._send(0, replace(self._hello, epoch=self.epoch))
             self._report.state("JOINING", "waiting for the plan")
         elif change.rank == 0:
             self._report.event("epoch_ended", f"rank 0 lost: {change.reason}")

@@ -1,13 +1,19 @@
-"""Describes a model before anybody loads it: sizes, legal cuts, limits. Engine thread."""
+"""Describes a model before anybody loads it: sizes, legal cuts, limits. Engine thread.
+
+`python -m daemon.execution.card MODEL` prints the card as JSON, for programs without MLX.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
+from daemon.errors import ModelError
 from daemon.execution.caches import cache_bytes
+from daemon.execution.model_card import ModelCard
+from daemon.execution.outline import outline
 from daemon.execution.skeleton import Skeleton, open_skeleton, parameter_bytes, parameters
 from daemon.execution.stage import Stage
 from daemon.execution.trace import PROBE_SHAPE, LayerTrace, trace
@@ -21,37 +27,6 @@ EXPERTS_CHOSEN_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk
 DEFAULT_CONTEXT = 4096
 KV_STEP = 256
 """Tokens by which mlx-lm grows a cache."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What placement, engine and console know of a model."""
-
-    path: Path
-    model_type: str
-    fingerprint: str
-    """Of config and weights; equal on all ranks that hold the same model."""
-    n_layers: int
-    legal_cuts: tuple[int, ...]
-    """c: layers before c and from c on may live on different ranks."""
-    why: tuple[str, ...]
-    """What forbids the other cuts."""
-    layer_bytes: tuple[int, ...]
-    """Weights of each layer."""
-    layer_work_bytes: tuple[int, ...]
-    """Weights of each layer that one token touches: of the experts, only those chosen."""
-    embed_bytes: int
-    """Weights that only the first stage has besides its layers."""
-    head_bytes: int
-    """Weights that only the last stage has besides its layers; a tied embedding counts."""
-    shared_bytes: int
-    """Weights outside the layers that every stage has when there are several."""
-    whole_bytes: int
-    """All weights: what a single stage holds."""
-    kv_token_bytes: tuple[int, ...]
-    """Per layer the cache bytes of one token of context; recurrent layers have 0."""
-    max_context: int
-    vocab_size: int
 
 
 def inspect(path: Path) -> ModelCard:
@@ -85,6 +60,7 @@ def inspect(path: Path) -> ModelCard:
         kv_token_bytes=_kv_token_bytes(skeleton, traced),
         max_context=_first_number(config, CONTEXT_KEYS) or DEFAULT_CONTEXT,
         vocab_size=_first_number(config, ("vocab_size",)) or embedding_rows,
+        weight_bits=_weight_bits(config, skeleton),
     )
 
 
@@ -133,6 +109,16 @@ def _work_bytes(layer: Any, config: dict[str, Any]) -> int:
     return int(total)
 
 
+def _weight_bits(config: dict[str, Any], skeleton: Skeleton) -> int:
+    """What the config says of quantisation, else the width of the largest array of a layer."""
+    for key in ("quantization", "quantization_config"):
+        part = config.get(key)
+        if isinstance(part, dict) and isinstance(part.get("bits"), int):
+            return part["bits"]
+    arrays = parameters(skeleton.layers[0]).values()
+    return 8 * max(arrays, key=lambda array: array.nbytes).dtype.size
+
+
 def _first_number(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
     """The first of ``keys`` that holds a whole number, at the top or in the text part."""
     for part in (config, config.get("text_config"), config.get("llm_config")):
@@ -141,3 +127,19 @@ def _first_number(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
                 if isinstance(part.get(key), int):
                     return part[key]
     return None
+
+
+def main() -> int:
+    """Print the card of the model that the only argument names; 1 if there is none."""
+    try:
+        with outline(sys.argv[1]) as folder:
+            card = inspect(folder)
+    except ModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{card.to_json()}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,11 @@ def memory() -> dict[str, int]:
     }
 
 
+def device_name() -> str:
+    """What the default device calls itself, such as "Apple M4 Pro"."""
+    return str(mx.device_info().get("device_name", ""))
+
+
 def limit_bytes() -> int:
     """What the default device may use: the GPU's recommended working set, else the machine's."""
     recommended = mx.device_info().get("max_recommended_working_set_size")

@@ -7,24 +7,28 @@ stage is made as fast as the memory allows; then the fullest rank as empty as th
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from daemon.errors import PlacementError
+from daemon.execution.shortage import describe, smallest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from daemon.execution.card import ModelCard
+    from daemon.execution.model_card import ModelCard
 
 DEFAULT_KV_TOKENS = 4096
 """Context that each rank has room for, in tokens summed over all sequences."""
 USABLE = 0.9
 """Part of a device's memory for weights and KV; the rest is for activations and the system."""
-SEARCH_STEPS = 48
-"""Bisections: the answer is exact to 1 in 2**48."""
+ROUNDING = 1e-12
+"""What a product of floats may be off by; a single rank has no other slack."""
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+"""One per edge."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Device:
     """That MLX may use."""
     speed: float = 1.0
     """Weight bytes that it works through per second; for `place` only the ratios matter."""
+    flops: float = 0.0
+    """Operations per second with many rows; 0: the memory is always slower."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,18 @@ def place(
             f"but there are {len(devices)} ranks: start fewer"
         )
     if not problem.feasible(float("inf"), 1.0):
-        raise PlacementError(_shortage(card, devices, tokens))
+        raise PlacementError(describe(card, devices, tokens, fits))
     # The bounds hold for any feasible placement, so both searches start with an answer.
     slowest = sum(problem.work(r, 0, len(problem.edges) - 1) for r in range(len(devices)))
-    time_s = _smallest(slowest, lambda bound: problem.feasible(bound, 1.0))
-    fill = _smallest(1.0, lambda bound: problem.feasible(time_s, bound))
+    slowest *= 1 + ROUNDING
+    time_s = smallest(slowest, lambda bound: problem.feasible(bound, 1.0))
+    fill = smallest(1.0, lambda bound: problem.feasible(time_s, bound))
     return problem.ranges(time_s, fill)
+
+
+def fits(card: ModelCard, devices: Sequence[Device], kv_tokens: int) -> bool:
+    """Whether there is any legal placement with room for that much context."""
+    return _Problem.of(card, devices, kv_tokens).feasible(float("inf"), 1.0)
 
 
 def forecast(
@@ -108,9 +120,9 @@ class _Problem:
 
     edges: list[int]
     """Layer numbers where a range may begin or end."""
-    held: list[int]
+    held: np.ndarray[Any, np.dtype[np.int64]]
     """Bytes of weights and KV before each edge."""
-    read: list[int]
+    read: np.ndarray[Any, np.dtype[np.int64]]
     """Bytes read per token before each edge."""
     extra_held: list[int]
     """Per rank, besides its layers."""
@@ -134,8 +146,8 @@ class _Problem:
             extra_read = [0] * (count - 1) + [card.head_bytes]
         return _Problem(
             edges,
-            [held[edge] for edge in edges],
-            [read[edge] for edge in edges],
+            np.array([held[edge] for edge in edges]),
+            np.array([read[edge] for edge in edges]),
             extra_held,
             extra_read,
             list(devices),
@@ -143,16 +155,16 @@ class _Problem:
 
     def memory(self, rank: int, start: int, stop: int) -> int:
         """Bytes that ``rank`` needs for the segments [start, stop)."""
-        return self.held[stop] - self.held[start] + self.extra_held[rank]
+        return int(self.held[stop] - self.held[start]) + self.extra_held[rank]
 
     def work(self, rank: int, start: int, stop: int) -> float:
         """Seconds (in units of the speeds) that ``rank`` needs per token for them."""
-        read = self.read[stop] - self.read[start] + self.extra_read[rank]
+        read = int(self.read[stop] - self.read[start]) + self.extra_read[rank]
         return read / self.devices[rank].speed
 
     def feasible(self, time_s: float, fill: float) -> bool:
         """Whether all segments find a place with no stage slower and no rank fuller than that."""
-        return len(self.edges) - 1 in self._reachable(time_s, fill)[-1]
+        return bool(self._reachable(time_s, fill)[-1][-1])
 
     def ranges(self, time_s: float, fill: float) -> tuple[tuple[int, int], ...]:
         """A placement within the bounds, as even as they allow."""
@@ -161,12 +173,9 @@ class _Problem:
         found: list[tuple[int, int]] = []
         for rank in reversed(range(len(self.devices))):
             wanted = self._even_start(rank, stop)
-            starts = (
-                edge
-                for edge in reachable[rank]
-                if edge < stop <= self._furthest(rank, edge, time_s, fill)
-            )
-            start = min(starts, key=lambda edge: (abs(self.read[edge] - wanted), -edge))
+            furthest = self._furthest(rank, time_s, fill)
+            starts = np.flatnonzero(reachable[rank][:stop] & (furthest[:stop] >= stop))
+            start = min(map(int, starts), key=lambda edge: (abs(self.read[edge] - wanted), -edge))
             found.append((self.edges[start], self.edges[stop]))
             stop = start
         return tuple(reversed(found))
@@ -175,73 +184,33 @@ class _Problem:
         """Bytes read before ``rank``, if it and the ranks before shared all up to ``stop``."""
         speeds = [device.speed for device in self.devices[: rank + 1]]
         own = self.extra_read[rank]
-        total = self.read[stop] + sum(self.extra_read[: rank + 1])
-        return self.read[stop] + own - total * speeds[rank] / sum(speeds)
+        total = int(self.read[stop]) + sum(self.extra_read[: rank + 1])
+        return int(self.read[stop]) + own - total * speeds[rank] / sum(speeds)
 
-    def _reachable(self, time_s: float, fill: float) -> list[set[int]]:
-        """Per rank the edges at which it may start; one set more for the end."""
-        reachable = [{0}]
-        last = len(self.edges) - 1
+    def _reachable(self, time_s: float, fill: float) -> list[Flags]:
+        """Per rank the edges at which it may start; one row more for the end."""
+        count = len(self.edges)
+        first = np.zeros(count, np.bool_)
+        first[0] = True
+        reachable = [first]
         for rank in range(len(self.devices)):
-            latest = last - (len(self.devices) - 1 - rank)  # every later rank needs a segment
-            ends: set[int] = set()
-            covered = 0
-            for start in sorted(reachable[-1]):
-                furthest = min(latest, self._furthest(rank, start, time_s, fill))
-                ends.update(range(max(start, covered) + 1, furthest + 1))
-                covered = max(covered, furthest)
-            reachable.append(ends)
+            starts = np.flatnonzero(reachable[-1])
+            furthest = self._furthest(rank, time_s, fill)[starts]
+            # Every later rank needs a segment.
+            furthest = np.minimum(furthest, count - len(self.devices) + rank)
+            moves = starts < furthest
+            # Each start opens the edges (start, furthest]: a step up behind it, one down after.
+            steps = np.zeros(count + 1, np.int64)
+            np.add.at(steps, starts[moves] + 1, 1)
+            np.add.at(steps, furthest[moves] + 1, -1)
+            reachable.append(np.cumsum(steps[:-1]) > 0)
         return reachable
 
-    def _furthest(self, rank: int, start: int, time_s: float, fill: float) -> int:
-        """Last edge that ``rank`` can own up to from ``start``; ``start`` itself if none."""
+    def _furthest(self, rank: int, time_s: float, fill: float) -> np.ndarray[Any, Any]:
+        """Per edge the last one that ``rank`` can own up to from there; before it if none."""
         device = self.devices[rank]
         room = device.memory_bytes * USABLE * fill - self.extra_held[rank]
         budget = time_s * device.speed - self.extra_read[rank]
-        by_memory = bisect_right(self.held, self.held[start] + room) - 1
-        by_time = bisect_right(self.read, self.read[start] + budget) - 1
-        return max(start, min(by_memory, by_time))
-
-
-def _smallest(upper: float, holds: Callable[[float], bool]) -> float:
-    """The smallest bound (to within the search's precision) for which ``holds``."""
-    low, high = 0.0, upper
-    for _ in range(SEARCH_STEPS):
-        middle = (low + high) / 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _shortage(card: ModelCard, devices: list[Device], tokens: int) -> str:
-    """What is missing, and what would fit instead."""
-    offered = sum(device.memory_bytes for device in devices)
-
-    def fits(factor: float, kv_tokens: float) -> bool:
-        grown = [replace(d, memory_bytes=int(d.memory_bytes * factor)) for d in devices]
-        return _Problem.of(card, grown, int(kv_tokens)).feasible(float("inf"), 1.0)
-
-    enough = 2.0
-    while not fits(enough, tokens):
-        enough *= 2
-    factor = _smallest(enough, lambda bound: fits(bound, tokens))
-    missing = max(1, int(offered * (factor - 1)))
-    text = (
-        f"{card.model_type} with room for {tokens:,} tokens of context does not fit on "
-        f"{len(devices)} rank(s) that offer {_size(offered)} together: {missing:,} bytes "
-        f"({_size(missing)}) are missing"
-    )
-    if not fits(1.0, 0):
-        return f"{text}; the weights alone ({_size(card.whole_bytes)}) are too much: add ranks"
-    less = tokens - _smallest(float(tokens), lambda fewer: fits(1.0, tokens - fewer))
-    return f"{text}; {int(less):,} tokens of context would fit"
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.1f} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
-        count /= 1024
-    return f"{count:.1f} TiB"
+        by_memory = np.searchsorted(self.held, self.held + room, side="right")
+        by_time = np.searchsorted(self.read, self.read + budget, side="right")
+        return np.minimum(by_memory, by_time) - 1

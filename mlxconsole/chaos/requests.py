@@ -53,10 +53,12 @@ def bodies(model: str) -> list[dict[str, Any]]:
     return [{"model": model, "prompt": prompt, **always, **rest} for prompt, rest in stories]
 
 
-def ask(port: int, body: dict[str, Any], on_event: Callable[[], None]) -> Answer:
+def ask(
+    port: int, body: dict[str, Any], on_event: Callable[[], None], host: str = "127.0.0.1"
+) -> Answer:
     """Stream one answer; ``on_event`` is called for each piece of it."""
     answer = Answer()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT_S)
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT_S)
     try:
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/completions", json.dumps(body), headers)

@@ -19,7 +19,7 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 
 from daemon.errors import PlacementError
-from daemon.execution.card import ModelCard, inspect
+from daemon.execution.card import inspect
 from daemon.execution.loading import LoadProgress, load_stage
 from daemon.execution.placement import USABLE, place
 from daemon.execution.source import model_path
@@ -28,6 +28,8 @@ from tests.support import random_models, staged
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from daemon.execution.model_card import ModelCard
 
 HUB_ID = "mlx-community/Qwen3-1.7B-8bit"
 # Qwen3-1.7B has 28 layers, 16 and 8 heads of 128, a tied head, 8 bits; this is its little sister.

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.errors import PlacementError
-from daemon.execution.card import ModelCard
+from daemon.execution.model_card import ModelCard
 from daemon.execution.placement import USABLE, Device, forecast, place
 
 GIB = 1 << 30
@@ -58,6 +58,12 @@ def test_one_device_holds_everything() -> None:
     assert place(QWEN3_1_7B, [16 * GIB]) == ((0, 28),)
 
 
+def test_one_device_holds_everything_at_any_speed() -> None:
+    """A bound that is a quotient of floats must not lock out the only placement there is."""
+    for speed in range(1, 400):
+        assert place(card([7] * 5, head_bytes=3), [ROOMY], [speed / 7]) == ((0, 5),)
+
+
 def test_equal_devices_get_equal_shares() -> None:
     """With nothing but layers, their numbers differ by one at most."""
     for world in range(2, 29):
@@ -78,6 +84,26 @@ def test_experts_count_by_what_a_token_uses() -> None:
     """A mixture's bulk is memory, not time."""
     mixture = card([100] * 8, layer_work_bytes=(25,) * 8, head_bytes=100)
     assert place(mixture, [ROOMY] * 2) == ((0, 6), (6, 8))
+
+
+def test_fewer_bits_are_offered_where_they_would_do() -> None:
+    """And they do: half the bytes are placed where all were not."""
+    model = card([GIB] * 10, weight_bits=8)
+    limits = [4 * GIB] * 2
+    with pytest.raises(PlacementError, match=r"5-bit weights \(these have 8\) would fit"):
+        place(model, limits)
+    place(card([GIB * 11 // 17] * 10), limits)
+    with pytest.raises(PlacementError):
+        place(card([GIB * 13 // 17] * 10), limits)
+
+
+def test_more_ranks_are_offered_where_they_would_do() -> None:
+    """The smallest number that does, of the last device's kind."""
+    model = card([GIB] * 10)
+    with pytest.raises(PlacementError, match="4 ranks would do") as caught:
+        place(model, [4 * GIB, 4 * GIB])
+    assert "the weights alone" in str(caught.value)
+    place(model, [4 * GIB] * 4)
 
 
 def test_memory_limits_are_kept() -> None:

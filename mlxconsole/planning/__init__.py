@@ -1,0 +1,1 @@
+"""Sizes a cluster on paper: `mlxconsole plan`. Knows no process that runs."""
