@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from daemon.execution import cpu as kernels
+from daemon.execution import kernels
 from daemon.execution.executor import StageExecutor
 from daemon.execution.loading import load_stage
 from daemon.execution.source import model_path

@@ -131,20 +131,23 @@ def test_a_url_that_is_none_is_named(url: str) -> None:
 def test_communication_figures_stand_beside_each_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units and directions come from the names of the comm bench."""
     values = {
-        "ours": {"4 KB there and back, p50 us": 200.0, "128 MB one way, MB/s": 900.0},
-        "raw TCP": {"4 KB there and back, p50 us": 50.0, "128 MB one way, MB/s": 1800.0},
+        "4 KB there and back, p50 us": {"ours": 200.0, "raw TCP": 50.0},
+        "128 MB one way, MB/s": {"ours": 900.0, "raw TCP": 1800.0},
     }
 
-    def measure(contestant: str, size: int) -> dict[str, float]:
+    def measure(
+        size: int, contestants: list[str], _titles: list[str]
+    ) -> dict[str, dict[str, float]]:
         assert size == 2
-        return values.get(contestant, {})
+        assert contestants[0] == "ours"
+        return values
 
     monkeypatch.setattr(communication.bench, "measure", measure)
     task = suites.Task(Path(), lambda _: None, lambda _: None, quick=True)
     trip, bulk = communication.measure_suite(task)
     assert (trip.unit, trip.better, trip.ratio) == ("us", "less", 4.0)
     assert (bulk.unit, bulk.better, bulk.ratio) == ("MB/s", "more", 0.5)
-    assert trip.reference_name == "raw TCP"
+    assert trip.name == "4 KB there and back p50 (raw TCP)"
 
 
 def test_http_figures_pair_ours_with_the_peer() -> None:
