@@ -75,13 +75,10 @@ def test_positions_are_mlx_s(runtime: Runtime, dtype: mx.Dtype, dims: int) -> No
     for offset in (0, 700, mx.array(3), mx.array([5, 11])):
         assert rope.accepts(x, offset)
         own = mx.fast.rope(x, dims, traditional=False, base=10000.0, scale=1.0, offset=offset)
-        # MLX computes the angle in float32: at position 700 that is 2e-5 off.
-        close = mx.allclose(
-            rope(x, offset),
-            own,
-            rtol=2e-2 if dtype != mx.float32 else 3e-4,
-            atol=1e-4 if dtype == mx.float32 else 3e-2,
-        )
+        # MLX computes the angle in float32, which moves numbers of size 10 by 2e-4 at 700; an
+        # error of one position would be a thousand times that.
+        allowed = 1e-3 if dtype == mx.float32 else 3e-2
+        close = mx.allclose(rope(x, offset), own, rtol=allowed, atol=allowed)
         assert close.item()
 
 
