@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from daemon.execution import grammar as grammar_module
 from daemon.execution.grammar import Grammars
 from daemon.text.grammar import (
     CallableFunction,
@@ -52,6 +53,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def text(folder: Path) -> TextModel:
     """As the API process loads it."""
     return load_text_model(folder)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a grammar takes is the question here, not how soon it is made on a busy machine."""
+    monkeypatch.setattr(grammar_module, "WAIT_S", 60.0)
 
 
 class Answers:
