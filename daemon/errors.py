@@ -27,6 +27,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class ClusterError(Exception):
     """Root of all errors raised on purpose; its text is one line that says what to do."""
@@ -65,15 +67,29 @@ class CommError(ClusterError):
         elapsed_s: float | None = None,
     ) -> None:
         """Keep who, with whom, on which tag and after how long, for the log."""
-        known = {"rank": rank, "peer": peer, "tag": tag}
-        details = [f"{name} {value}" for name, value in known.items() if value is not None]
-        if elapsed_s is not None:
-            details.append(f"after {elapsed_s:.2f} s")
-        super().__init__(f"{message} ({', '.join(details)})" if details else message)
+        super().__init__(message)
         self.rank = rank
         self.peer = peer
         self.tag = tag
         self.elapsed_s = elapsed_s
+
+    def __str__(self) -> str:
+        known = {"rank": self.rank, "peer": self.peer, "tag": self.tag}
+        details = [f"{name} {value}" for name, value in known.items() if value is not None]
+        if self.elapsed_s is not None:
+            details.append(f"after {self.elapsed_s:.2f} s")
+        message = str(self.args[0])
+        return f"{message} ({', '.join(details)})" if details else message
+
+    def fill(
+        self, *, rank: int, peer: int | None, tag: int | None, elapsed_s: float | None
+    ) -> Self:
+        """Add what the raiser did not know and the caller's call does."""
+        self.rank = rank if self.rank is None else self.rank
+        self.peer = peer if self.peer is None else self.peer
+        self.tag = tag if self.tag is None else self.tag
+        self.elapsed_s = elapsed_s if self.elapsed_s is None else self.elapsed_s
+        return self
 
 
 class InvalidRank(CommError):

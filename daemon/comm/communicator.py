@@ -6,8 +6,9 @@ threads that run collectives at the same time use channels of their own.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import numpy as np
 from daemon.comm import codec, collectives
 from daemon.comm.endpoint import Endpoint
 from daemon.comm.link import MAX_TAG
+from daemon.comm.link_state import State
 from daemon.comm.reductions import prepare
 from daemon.comm.rounds import SECOND_PHASE, Round, read_abort
-from daemon.errors import CommError, InvalidRank
+from daemon.errors import CodecError, CommError, InvalidRank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
     import grpc
 
     from daemon.comm.bulk import Transfer
-    from daemon.comm.events import Message
+    from daemon.comm.events import Message, PeerEvent
     from daemon.comm.reductions import Array, Operation
     from daemon.comm.settings import CommSettings
 
 _COLLECTIVE = 1 << 62
 _ABORT_TAG = 1 << 61
 _KEPT_ABORTS = 1024
+_KEPT_NOTICES = 64
 _ABORT_TIMEOUT_S = 0.2
 MAX_CHANNEL = 2**24
 
@@ -46,6 +49,8 @@ class Communicator(Endpoint):
         super().__init__(settings, services)
         self._counts: Counter[int] = Counter()
         self._counting = threading.Lock()
+        self._missed: dict[int, deque[bytes]] = {}
+        """Notices of collectives given up, for peers that are not up yet."""
         self.listen(_ABORT_TAG, self._on_abort)
 
     # Point to point.
@@ -59,7 +64,12 @@ class Communicator(Endpoint):
             PeerLost, SendTimeout, MessageTooLarge: as for `post`.
         """
         self._check_tag(tag)
-        self._post_parts(dst, tag, codec.encode_parts(value), timeout_s, wait=True, value=value)
+        try:
+            parts = codec.encode_parts(value)
+        except CodecError as error:
+            error.fill(rank=self.rank, peer=dst, tag=tag, elapsed_s=0.0)
+            raise
+        self._post_parts(dst, tag, parts, timeout_s, wait=True, value=value)
 
     def recv(self, source: int | None = None, tag: int = 0, timeout_s: float | None = None) -> Any:
         """The next value of a tag from a rank, or from any (None).
@@ -70,7 +80,12 @@ class Communicator(Endpoint):
             PeerLost: the peer is gone, or every peer if ``source`` is None.
         """
         self._check_tag(tag)
-        return codec.decode(self._take(source, tag, timeout_s).payload)
+        message = self._take(source, tag, timeout_s)
+        try:
+            return codec.decode(message.payload)
+        except CodecError as error:
+            error.fill(rank=self.rank, peer=message.source, tag=tag, elapsed_s=0.0)
+            raise
 
     send_object = send
     recv_object = recv
@@ -182,11 +197,30 @@ class Communicator(Endpoint):
     def abort(self, tag: int, notice: bytes) -> None:
         """Tell every other rank, as well as possible, that this one gives up."""
         self._give_up(tag, CommError("given up by this rank"))
-        for peer in self._links:
-            try:
-                self._post_parts(peer, _ABORT_TAG, (notice,), _ABORT_TIMEOUT_S, wait=False)
-            except CommError:
-                continue  # it is lost or stuck: it finds out by itself
+        for peer, link in self._links.items():
+            if link.state is State.CONNECTING:
+                with self._counting:
+                    self._missed.setdefault(peer, deque(maxlen=_KEPT_NOTICES)).append(notice)
+                if self.link_states()[peer][0] == State.UP.value:  # it came meanwhile
+                    self._tell_missed(peer)
+            else:
+                self._notify(peer, notice)
+
+    def _announce(self, event: PeerEvent) -> None:
+        super()._announce(event)
+        if event.kind == "up":
+            self._tell_missed(event.rank)
+
+    def _tell_missed(self, peer: int) -> None:
+        """A peer that came late would wait in vain for those who gave up before."""
+        with self._counting:
+            notices = self._missed.pop(peer, ())
+        for notice in notices:
+            self._notify(peer, notice)
+
+    def _notify(self, peer: int, notice: bytes) -> None:
+        with contextlib.suppress(CommError):  # it is lost or stuck: it finds out by itself
+            self._post_parts(peer, _ABORT_TAG, (notice,), _ABORT_TIMEOUT_S, wait=False)
 
     def _round(self, name: str, channel: int, timeout_s: float | None) -> Round:
         if not 0 <= channel < MAX_CHANNEL:
@@ -200,6 +234,7 @@ class Communicator(Endpoint):
 
     def _on_abort(self, message: Message) -> None:
         tag, error = read_abort(message.payload)
+        error.peer = message.source
         self._give_up(tag, error)
 
     def _give_up(self, tag: int, error: CommError) -> None:
@@ -212,7 +247,12 @@ class Communicator(Endpoint):
 
     def _check_root(self, root: int) -> None:
         if not 0 <= root < self.world_size:
-            raise InvalidRank(f"root {root} in a world of {self.world_size}", rank=self.rank)
+            raise InvalidRank(
+                f"root {root} in a world of {self.world_size}",
+                rank=self.rank,
+                peer=root,
+                elapsed_s=0.0,
+            )
 
     @staticmethod
     def _check_tag(tag: int) -> None:

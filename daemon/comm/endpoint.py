@@ -191,14 +191,14 @@ class Endpoint:
 
     def _take(self, source: int | None, tag: int, timeout_s: float | None) -> Message:
         limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
-        link = None if source is None else self._link(source)
+        link = None if source is None else self._links.get(source) or self._link(source, tag)
         if not self._links:
             raise InvalidRank("a world of one rank has nobody to receive from", rank=self.rank)
 
         def check() -> None:
             aborted = self._aborted.get(tag)
             if aborted is not None:
-                raise aborted
+                raise aborted.fill(rank=self.rank, peer=source, tag=tag, elapsed_s=0.0)
             lost = [link] if link is not None else list(self._links.values())
             if self._closed or all(each.state is State.LOST for each in lost):
                 raise lost[0].lost_error(tag, 0.0)
@@ -236,7 +236,7 @@ class Endpoint:
         value: Any = None,
     ) -> Transfer | None:
         size = sum(map(len, parts))
-        link = self._links.get(dst) or self._link(dst)
+        link = self._links.get(dst) or self._link(dst, tag)
         limit = self.settings.default_timeout_s if timeout_s is None else timeout_s
         if size < self._bulk_from:
             # Joined: the caller may change its arrays while we may have to send again.
@@ -248,6 +248,7 @@ class Endpoint:
                 rank=self.rank,
                 peer=dst,
                 tag=tag,
+                elapsed_s=0.0,
             )
         if size < self.settings.bulk_bytes:
             link.post(tag, (b"".join(parts),), size, limit)
@@ -255,13 +256,16 @@ class Endpoint:
         land = size >= LANDING_BYTES and mlx_arrays.is_array(value)
         return link.post_bulk(tag, parts, size, limit, wait=wait, mlx=land)
 
-    def _link(self, peer: int) -> Link:
+    def _link(self, peer: int, tag: int | None = None) -> Link:
         link = self._links.get(peer)
         if link is None:
             what = "is this rank itself" if peer == self.rank else "does not exist"
             raise InvalidRank(
                 f"rank {peer!r} {what}: peers are 0 to {self.world_size - 1}, without {self.rank}",
                 rank=self.rank,
+                peer=peer,
+                tag=tag,
+                elapsed_s=0.0,
             )
         return link
 

@@ -104,7 +104,8 @@ class Link(LinkStreams):
         Raises:
             PeerLost, SendTimeout, MessageTooLarge: as for `post_bulk`.
         """
-        deadline = time.monotonic() + timeout_s
+        started = time.monotonic()
+        deadline = started + timeout_s
         where = {"rank": self._settings.rank, "peer": self.peer, "tag": tag}
         with self.lock:
             while not transfer.over:
@@ -118,9 +119,13 @@ class Link(LinkStreams):
                     )
                 self._wait_for_room(left)
         if transfer.failure == REFUSED:
-            raise MessageTooLarge(f"{transfer.size} bytes are over the peer's limit", **where)
+            raise MessageTooLarge(
+                f"{transfer.size} bytes are over the peer's limit",
+                **where,
+                elapsed_s=time.monotonic() - started,
+            )
         if transfer.failure:
-            raise self.lost_error(tag, timeout_s - (deadline - time.monotonic()))
+            raise self.lost_error(tag, time.monotonic() - started)
 
     # Frames from the peer, on the thread that reads them.
 

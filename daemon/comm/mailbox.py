@@ -107,7 +107,10 @@ class Mailbox:
         if waiter.message is not None:
             return waiter.message
         if waiter.error is not None:
-            raise waiter.error
+            elapsed_s = time.monotonic() - started
+            raise waiter.error.fill(
+                rank=self._rank, peer=waiter.source, tag=waiter.tag, elapsed_s=elapsed_s
+            )
         raise RecvTimeout(
             "no message arrived",
             rank=self._rank,

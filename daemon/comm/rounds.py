@@ -60,7 +60,8 @@ class Round:
         self._head = _head(signature)
         self._port = port
         self._tag = tag
-        self._deadline = time.monotonic() + timeout_s
+        self._began = time.monotonic()
+        self._deadline = self._began + timeout_s
         self._transfers: deque[tuple[int, Transfer]] = deque()
 
     def __enter__(self) -> Self:
@@ -72,6 +73,9 @@ class Round:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, CommError):
+            elapsed_s = time.monotonic() - self._began
+            error.fill(rank=self._port.rank, peer=None, tag=self._tag, elapsed_s=elapsed_s)
         if kind is None:
             for dst, transfer in self._transfers:
                 self._port.settle(dst, transfer, self._left_s())

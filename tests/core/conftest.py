@@ -10,15 +10,16 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-PROGRAM = Path(__file__).with_name("rank_program.py")
+ROOT = Path(__file__).parents[2]
 CHECK_TIMEOUT_S = 110.0
 
 
@@ -34,10 +35,12 @@ def free_addresses(count: int) -> list[tuple[str, int]]:
 class RankProcess:
     """One rank."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], prefix: Sequence[str] = ()) -> None:
+        """``prefix``: a command that starts the rank's own, for instance elsewhere."""
         self.rank: int = spec["rank"]
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), json.dumps(spec)],
+            [*prefix, sys.executable, "-m", "tests.core.rank_program", json.dumps(spec)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -90,18 +93,33 @@ class World:
     """All ranks."""
 
     def __init__(
-        self, size: int, views: dict[int, list[tuple[str, int]]] | None = None, **settings: Any
+        self,
+        size: int,
+        addresses: Sequence[tuple[str, int]] = (),
+        views: dict[int, list[tuple[str, int]]] | None = None,
+        prefixes: dict[int, list[str]] | None = None,
+        **settings: Any,
     ) -> None:
-        """``views``: addresses as a rank sees them, where that differs (through a proxy)."""
-        self.addresses = (views or {}).pop(-1, None) or free_addresses(size)
+        """Start all ranks.
+
+        Args:
+            size: number of ranks.
+            addresses: of the ranks; on loopback if not given.
+            views: addresses as a rank sees them, where that differs (through a proxy).
+            prefixes: commands that start a rank's own.
+            settings: of every rank.
+        """
+        self.addresses = list(addresses) or free_addresses(size)
         self.settings = settings
         self.views = views or {}
+        self.prefixes = prefixes or {}
         self.ranks = [self.spawn(rank) for rank in range(size)]
 
     def spawn(self, rank: int) -> RankProcess:
         """Start a rank's process."""
         addresses = self.views.get(rank, self.addresses)
-        return RankProcess({"rank": rank, "addresses": addresses, **self.settings})
+        spec = {"rank": rank, "addresses": addresses, **self.settings}
+        return RankProcess(spec, self.prefixes.get(rank, ()))
 
     def run(self, check: str, **args: Any) -> list[Any]:
         """A check on all ranks at once; results in rank order."""
@@ -144,7 +162,6 @@ def make_world() -> Iterator[Callable[..., World]]:
         made.append(World(size, **settings))
         return made[-1]
 
-    make.free_addresses = free_addresses  # pyright: ignore[reportFunctionMemberAccess]
     yield make
     for each in made:
         each.dispose()
@@ -262,3 +279,33 @@ def make_proxy() -> Iterator[Callable[[tuple[str, int]], FaultProxy]]:
     yield make
     for each in made:
         each.close()
+
+
+@dataclass(frozen=True)
+class ProxiedPair:
+    """Where two ranks listen, and how each sees the other: through a proxy."""
+
+    addresses: list[tuple[str, int]]
+    views: dict[int, list[tuple[str, int]]]
+    proxies: list[FaultProxy]
+
+
+@pytest.fixture
+def proxied_pair(make_proxy: Callable[[tuple[str, int]], FaultProxy]) -> ProxiedPair:
+    """Addresses of two ranks with a proxy in each direction, for processes or communicators."""
+    addresses = free_addresses(2)
+    proxies = [make_proxy(address) for address in addresses]
+    views = {
+        0: [addresses[0], proxies[1].address],
+        1: [proxies[0].address, addresses[1]],
+    }
+    return ProxiedPair(addresses, views, proxies)
+
+
+@pytest.fixture
+def proxied_world(
+    make_world: Callable[..., World], proxied_pair: ProxiedPair
+) -> tuple[World, list[FaultProxy]]:
+    """Two rank processes that see each other through proxies."""
+    world = make_world(2, addresses=proxied_pair.addresses, views=proxied_pair.views)
+    return world, proxied_pair.proxies

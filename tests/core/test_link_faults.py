@@ -12,29 +12,28 @@ import pytest
 from daemon.comm.communicator import Communicator
 from daemon.comm.settings import CommSettings
 from daemon.errors import PeerLost, SendTimeout
+from tests.core.conftest import free_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.core.conftest import ProxiedPair
 
 COUNT = 1500
 
 
 @pytest.fixture
 def pair(
-    make_proxy: Callable[..., Any], make_world: Callable[..., Any]
+    proxied_pair: ProxiedPair,
 ) -> Iterator[Callable[..., tuple[Communicator, Communicator, list[Any]]]]:
     """Two communicators in this process that see each other through proxies."""
     made: list[Communicator] = []
 
     def make(**changes: Any) -> tuple[Communicator, Communicator, list[Any]]:
-        free: Any = make_world
-        addresses = [tuple(each) for each in free.free_addresses(2)]
-        proxies = [make_proxy(address) for address in addresses]
-        views = ((addresses[0], proxies[1].address), (proxies[0].address, addresses[1]))
-        for rank, view in enumerate(views):
-            made.append(Communicator(CommSettings(rank, view, **changes)))
+        for rank, view in proxied_pair.views.items():
+            made.append(Communicator(CommSettings(rank, tuple(view), **changes)))
             made[-1].start()
-        return made[0], made[1], proxies
+        return made[0], made[1], proxied_pair.proxies
 
     yield make
     closing = [threading.Thread(target=each.close) for each in made]
@@ -155,12 +154,9 @@ def test_a_slow_receiver_holds_the_sender_back(pair: Callable[..., Any]) -> None
     [({"cluster": "other"}, "cluster"), ({"epoch": 2}, "epoch")],
     ids=["cluster", "epoch"],
 )
-def test_a_stranger_is_refused(
-    make_world: Callable[..., Any], changes: dict[str, Any], what: str
-) -> None:
+def test_a_stranger_is_refused(changes: dict[str, Any], what: str) -> None:
     """Ranks of another cluster or epoch are told why, and so is who waits for them."""
-    free: Any = make_world
-    addresses = tuple(tuple(each) for each in free.free_addresses(2))
+    addresses = tuple(free_addresses(2))
     left = Communicator(CommSettings(0, addresses))
     right = Communicator(CommSettings(1, addresses, **changes))
     try:

@@ -12,18 +12,9 @@ if TYPE_CHECKING:
 NUMBERS = 1_000_000
 
 
-def test_real_grpc_implementation(
-    make_world: Callable[..., Any], make_proxy: Callable[..., Any]
-) -> None:
+def test_real_grpc_implementation(proxied_world: tuple[Any, list[Any]]) -> None:
     """What two processes exchange passes a TCP proxy between them, and no MPI is loaded."""
-    addresses = make_world.free_addresses(2)  # pyright: ignore[reportFunctionMemberAccess]
-    proxies = [make_proxy(tuple(address)) for address in addresses]
-    views = {
-        -1: addresses,
-        0: [addresses[0], proxies[1].address],
-        1: [proxies[0].address, addresses[1]],
-    }
-    world = make_world(2, views=views)
+    world, proxies = proxied_world
     world.run("objects")
     before = [proxy.forwarded for proxy in proxies]
     world.run("ping_pong", count=1, size=NUMBERS)

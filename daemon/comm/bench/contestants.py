@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from daemon.comm import collectives
 from daemon.comm.communicator import Communicator
 from daemon.comm.settings import CommSettings
 
@@ -37,7 +38,10 @@ class Contestant(Protocol):
 class Ours:
     """The communicator."""
 
-    def __init__(self, rank: int, ports: list[int]) -> None:
+    def __init__(self, rank: int, ports: list[int], doubling_bytes: int | None = None) -> None:
+        """``doubling_bytes``: crossover of reductions, if not the product's."""
+        if doubling_bytes is not None:
+            collectives.DOUBLING_BYTES = doubling_bytes
         addresses = tuple(("127.0.0.1", port) for port in ports)
         self.world = Communicator(CommSettings(rank, addresses, default_timeout_s=100.0))
         self.world.start()

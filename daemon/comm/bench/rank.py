@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ CONTESTANTS: dict[str, Callable[[int, list[int]], Contestant]] = {
     "bare gRPC": Bare,
     "raw TCP": RawTcp,
     "MLX ring": Ring,
+    "doubling": partial(Ours, doubling_bytes=2**40),
+    "shares": partial(Ours, doubling_bytes=0),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def in_world(size: int, work: Callable[[Communicator], Any], **changes: Any) -> 
             list(pool.map(Communicator.close, ranks))
 
 
-@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("size", [1, 3, 6, 11, 16])
 def test_worlds_that_are_no_power_of_two(size: int) -> None:
     """Folding and uneven shares are where hand-written collectives go wrong."""
 
@@ -146,11 +147,40 @@ def test_mismatch_names_both_sides() -> None:
     def work(world: Communicator) -> str:
         with pytest.raises(CollectiveMismatch) as caught:
             world.all_reduce(np.ones(world.rank + 2), timeout_s=20)
-        return str(caught.value)
+        error = caught.value
+        assert (error.rank, error.peer) == (world.rank, 1 - world.rank)
+        assert error.tag is not None
+        assert error.elapsed_s is not None
+        return str(error)
 
     for text in in_world(2, work):
         assert "(2,)" in text
         assert "(3,)" in text
+
+
+def test_a_rank_that_comes_late_is_told_too() -> None:
+    """The others gave the collective up before it was there; it must not wait for them."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    addresses = tuple(each.getsockname() for each in sockets)
+    for each in sockets:
+        each.close()
+    ranks = [Communicator(CommSettings(rank, addresses)) for rank in range(3)]
+
+    def work(rank: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(CollectiveMismatch):
+            ranks[rank].all_reduce(np.ones(3 if rank else 4), timeout_s=20)
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            ranks[0].start()
+            ranks[1].start()
+            list(pool.map(work, (0, 1)))
+            ranks[2].start()
+            assert work(2) < 10
+        finally:
+            list(pool.map(Communicator.close, ranks))
 
 
 def test_mutual_tls(tmp_path: Path) -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from daemon.comm.communicator import Communicator
 from daemon.comm.settings import CommSettings
-from daemon.errors import InvalidRank, PeerLost, PortInUse, RecvTimeout, SendTimeout
+from daemon.errors import (
+    CodecError,
+    CommError,
+    InvalidRank,
+    MessageTooLarge,
+    PeerLost,
+    PortInUse,
+    RecvTimeout,
+    SendTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +126,41 @@ def test_errors_say_who_and_how_long(start: Callable[..., Communicator]) -> None
         left.recv(1, timeout_s=WAIT_S)
     with pytest.raises(PeerLost):
         left.post(1, 1, b"")
+
+
+def test_every_error_names_rank_peer_tag_and_time(start: Callable[..., Communicator]) -> None:
+    """A log line of any of them must be enough to know which call of which rank it was."""
+    addresses = free_addresses(2)
+    left = start(0, addresses, max_message_bytes=10_000)
+    right = start(1, addresses, max_message_bytes=10_000)
+    right.post(0, 8, b"no encoded value")
+    failing: list[tuple[type[CommError], Callable[[], object]]] = [
+        (InvalidRank, lambda: left.send(7, 1, tag=3)),
+        (InvalidRank, lambda: left.recv(7, tag=3)),
+        (InvalidRank, lambda: left.recv(0, tag=3)),
+        (MessageTooLarge, lambda: left.send(1, bytes(20_000), tag=3)),
+        (CodecError, lambda: left.send(1, object(), tag=3)),
+        (CodecError, lambda: left.recv(1, tag=8, timeout_s=WAIT_S)),
+        (RecvTimeout, lambda: left.recv(1, tag=3, timeout_s=0.05)),
+        (RecvTimeout, lambda: left.all_reduce(1, timeout_s=0.05)),
+    ]
+    for kind, call in failing:
+        check_fields(kind, call)
+    waiting = threading.Thread(target=lambda: (time.sleep(0.1), right.close()))
+    waiting.start()
+    check_fields(PeerLost, lambda: left.recv(1, tag=3, timeout_s=WAIT_S))
+    waiting.join()
+    check_fields(PeerLost, lambda: left.send(1, 1, tag=3))
+    check_fields(PeerLost, left.barrier)
+
+
+def check_fields(kind: type[CommError], call: Callable[[], object]) -> None:
+    """A call must fail with an error that says everything."""
+    with pytest.raises(kind) as caught:
+        call()
+    error = caught.value
+    assert error.rank == 0, error
+    assert None not in (error.peer, error.tag, error.elapsed_s), error
 
 
 def test_a_taken_port_is_named(start: Callable[..., Communicator]) -> None:
