@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from daemon.comm.bench.__main__ import free_ports
+from daemon.comm.bench.world import free_ports
 from daemon.errors import StartFailed
 from daemon.settings import ApiPart, ClusterPart, EnginePart, RankPart, Settings, check, to_toml
 
