@@ -156,7 +156,7 @@ class StageExecutor:
         else:
             values = _split(received, len(item.sequence_ids))
             rows = zip(item.sequence_ids, item.tokens, values, strict=True)
-            forwards = [self._forward_alone(*row) for row in rows]
+            forwards = [self._forward_alone(*row, sample=item.sample) for row in rows]
         # What decoding leaves lazy in caches is part of the next forward; mlx-lm does likewise.
         settle = not item.sample or self._steps % STEPS_PER_COUNT == 0
         outputs = [output for output, _ in forwards]
@@ -189,10 +189,13 @@ class StageExecutor:
         return output, batch.caches
 
     def _forward_alone(
-        self, sequence_id: int, tokens: tuple[int, ...], received: Any
+        self, sequence_id: int, tokens: tuple[int, ...], received: Any, *, sample: bool
     ) -> tuple[Any, StageCaches]:
         caches = self._pool.alone(sequence_id)
-        return self._stage.forward(mx.array([tokens]), received, caches), caches
+        sampler = self._live[sequence_id].sampler
+        logits = sample or (sampler is not None and sampler.reads_prompt)
+        ids = mx.array([tokens])
+        return self._stage.forward(ids, received, caches, logits=logits), caches
 
     def _choose(
         self, sequence_ids: tuple[int, ...], logits: list[mx.array], caches: list[mx.array]

@@ -66,6 +66,11 @@ class Sampler:
                 if count % LAZY_KEYS == 0:
                     mx.eval(self._key)
 
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether `read_prompt` wants the logits of prompts."""
+        return self._scorer is not None
+
     def read_prompt(self, tokens: Sequence[int], logits: mx.array) -> list[mx.array]:
         """Take a chunk of the prompt and its logits, (1, length, vocabulary); what to evaluate."""
         if self._scorer is None:

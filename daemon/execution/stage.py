@@ -87,6 +87,10 @@ class Stage:
         if not (self.is_first and self.is_last):
             self._hollow()
             self._restore_used()
+        self._without_logits = False
+        in_order = bool(self.traced.legal_cuts) and min(self.traced.cache_owner, default=0) >= 0
+        if self.is_last and in_order:
+            _leave_after(skeleton.layers[hi - 1], lambda: self._without_logits)
 
     @property
     def model(self) -> Any:
@@ -109,13 +113,17 @@ class Stage:
         shadows = {i: whole[i] for i, donor in enumerate(self._donors) if donor is None}
         return StageCaches([whole[i] for i in self._owned], shadows)
 
-    def forward(self, ids: mx.array, received: Any, caches: StageCaches) -> Any:
+    def forward(
+        self, ids: mx.array, received: Any, caches: StageCaches, *, logits: bool = True
+    ) -> Any:
         """Run our layers; lazy, nothing is evaluated.
 
         Args:
             ids: token ids, (batch, length), the same on every stage.
             received: the boundary value of the stage before; ignored by the first.
             caches: of these sequences; filled.
+            logits: False if nobody will look at them: kernels that do not wait to be asked, such
+                as ours for CPUs, are spared the head then.
 
         Returns:
             The boundary value for the next stage, or on the last the logits
@@ -129,12 +137,14 @@ class Stage:
             for index, donor in enumerate(self._donors)
         ]
         self._boundary.received = received
+        self._without_logits = not logits
         try:
             output = self.model(ids, cache=whole)
         except _Left as left:
             output = left.output
         finally:
             self._boundary.received = None
+            self._without_logits = False
         caches.length += ids.shape[1]
         return output
 
@@ -251,10 +261,20 @@ class Stage:
         return ran
 
 
-def _leave_after(layer: Any) -> None:
-    kind = type(layer)
+def _leave_after(layer: Any, when: Callable[[], bool] = lambda: True) -> None:
+    layer.__class__ = _leaving(type(layer), when)
+
+
+def _leaving(kind: type[Any], when: Callable[[], bool]) -> type[Any]:
+    """``kind`` whose calls leave the forward; `over` makes the same of another class."""
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        raise _Left(kind.__call__(layer, *args, **kwargs))
+        output = kind.__call__(layer, *args, **kwargs)
+        if when():
+            raise _Left(output)
+        return output
 
-    layer.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+    def over(other: type[Any]) -> type[Any]:
+        return _leaving(other, when)
+
+    return type(kind.__name__, (kind,), {"__call__": call, "over": staticmethod(over)})

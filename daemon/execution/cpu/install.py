@@ -96,6 +96,10 @@ class _Installer:
         return self._rebound[kind] is not kind
 
     def _rebound_class(self, kind: type[Any]) -> type[Any]:
+        if "over" in kind.__dict__:  # a stage leaves its forward there, see `stage`
+            inner = kind.__base__
+            rebound = inner and self._rebound_class(inner)
+            return kind if rebound is inner else kind.__dict__["over"](rebound)
         call = kind.__dict__.get("__call__")
         if not isinstance(call, types.FunctionType):
             return kind

@@ -1,0 +1,149 @@
+"""`python -m daemon.execution.cpu.bench`: how fast this machine runs a model on the CPU kernels.
+
+One process, the whole model, no cluster. Each figure stands beside its limit: the memory read rate
+of the same cores, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from daemon.execution import kernels
+from daemon.execution.batch import Batch
+from daemon.execution.loading import load_stage
+from daemon.execution.skeleton import open_skeleton
+from daemon.execution.source import model_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from daemon.execution.stage import Stage
+
+READ_BYTES = 256 * 1024 * 1024
+SHORT, LONG = 128, 2048
+PROMPT = 512
+CHUNK = 256
+STREAMS = 16
+
+
+class Clock:
+    """Seconds of work: processor time of one thread, which a busy machine does not stretch."""
+
+    def __init__(self, threads: int) -> None:
+        self._now: Callable[[], float] = time.process_time if threads == 1 else time.perf_counter
+
+    def of(self, work: Callable[[], object]) -> float:
+        """How long ``work`` took."""
+        began = self._now()
+        work()
+        return self._now() - began
+
+
+def read_rate(clock: Clock, threads: int) -> float:
+    """Bytes per second that ``threads`` cores read from memory, best of five."""
+    parts = np.array_split(np.ones(READ_BYTES // 8, np.int64), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        times = [clock.of(lambda: list(pool.map(np.max, parts))) for _ in range(5)]
+    return READ_BYTES / min(times)
+
+
+class Bench:
+    """One model on ``threads`` threads."""
+
+    def __init__(self, stage: Stage, clock: Clock) -> None:
+        self._stage, self._clock = stage, clock
+        self._vocabulary = 200
+
+    def prefill(self, length: int, chunk: int = CHUNK) -> tuple[float, Any]:
+        """Seconds to run a prompt, and its caches."""
+        caches = self._stage.make_caches()
+        ids = mx.random.randint(1, self._vocabulary, (1, length), key=mx.random.key(1))
+
+        def work() -> None:
+            for at in range(0, length, chunk):
+                part = ids[:, at : at + chunk]
+                self._stage.forward(part, None, caches, logits=False)
+                mx.eval(caches.arrays())
+
+        return self._clock.of(work), caches
+
+    def decode(self, context: int, tokens: int) -> float:
+        """Seconds per token of one stream that is ``context`` long."""
+        _, caches = self.prefill(context)
+        return self._steps(caches, 1, tokens)
+
+    def together(self, streams: int, context: int, tokens: int) -> float:
+        """Seconds per step of ``streams`` streams decoded together."""
+        _, caches = self.prefill(context)
+        batch = Batch.merge(list(range(streams)), [caches] * streams)
+        return self._steps(batch.caches, streams, tokens)
+
+    def _steps(self, caches: Any, rows: int, tokens: int) -> float:
+        token = mx.full((rows, 1), 5)
+
+        def step() -> None:
+            nonlocal token
+            logits = self._stage.forward(token, None, caches)
+            token = mx.argmax(logits[:, -1:], axis=-1)
+            mx.eval(token)
+
+        step()
+        return min(self._clock.of(step) for _ in range(tokens))
+
+
+def measure(folder: Path, threads: int, tokens: int, *, ours: bool) -> dict[str, float]:
+    """All figures of a model."""
+    n_layers = len(open_skeleton(folder).layers)
+    clock = Clock(threads)
+    began = time.perf_counter()
+    stage = load_stage(folder, 0, n_layers)
+    figures = {"load_s": time.perf_counter() - began}
+    if ours:
+        began = time.perf_counter()
+        figures["kernels"] = kernels.install(stage.model, threads)
+        figures["install_s"] = time.perf_counter() - began
+    bench = Bench(stage, clock)
+    figures["read_gb_s"] = read_rate(clock, threads) / 1e9
+    one = bench.decode(SHORT, tokens)
+    figures["decode_tok_s"] = 1 / one
+    figures["weights_gb"] = stage.weight_bytes / 1e9
+    figures["decode_of_memory_limit"] = stage.weight_bytes / one / 1e9 / figures["read_gb_s"]
+    step = bench.together(STREAMS, SHORT, max(2, tokens // 4))
+    figures[f"streams_{STREAMS}_tok_s"] = STREAMS / step
+    figures[f"streams_{STREAMS}_times_one"] = STREAMS * one / step
+    seconds, _ = bench.prefill(PROMPT)
+    figures[f"prefill_{PROMPT}_tok_s"] = PROMPT / seconds
+    far = bench.decode(LONG, tokens)
+    figures[f"decode_at_{LONG}_tok_s"] = 1 / far
+    figures[f"decode_at_{LONG}_of_{SHORT}"] = one / far
+    figures["read_gb_s_after"] = read_rate(clock, threads) / 1e9
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and leave."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo", help="demo (default), a folder or a hub id")
+    parser.add_argument("--threads", type=int, default=1, help="default 1")
+    parser.add_argument("--tokens", type=int, default=12, help="per decode figure; default 12")
+    parser.add_argument("--cpu-kernels", choices=("auto", "off"), default="auto")
+    parser.add_argument("--json", action="store_true", help="one line instead of a table")
+    flags = parser.parse_args(argv)
+    folder = model_path(flags.model)
+    figures = measure(folder, flags.threads, flags.tokens, ours=flags.cpu_kernels == "auto")
+    table = "\n".join(f"{name:28s}{value:12.3f}" for name, value in figures.items())
+    sys.stdout.write((json.dumps(figures) if flags.json else table) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
