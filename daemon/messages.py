@@ -160,6 +160,13 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Rank 0 does not take this rank in, and asking again would not help."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Assign:
     """Rank 0 starts an epoch: load what the plan gives you, drop every sequence, answer Ready."""
 

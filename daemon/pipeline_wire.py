@@ -33,6 +33,7 @@ for _class in (
     messages.StepResult,
     messages.Plan,
     messages.Hello,
+    messages.Refused,
     messages.Assign,
     messages.Ready,
     messages.LinkState,

@@ -11,7 +11,7 @@ from daemon.engine.interfaces import Event, PeerChange, Received, Report, Shard,
 from daemon.engine.route import next_rank
 from daemon.engine.stage_runner import StageRunner
 from daemon.errors import CommError, ModelError
-from daemon.messages import Assign, Hello, LinkState, Ready, StepFrame, StepResult
+from daemon.messages import Assign, Hello, LinkState, Ready, Refused, StepFrame, StepResult
 
 if TYPE_CHECKING:
     from daemon.engine.meter import Meter
@@ -62,6 +62,8 @@ class Follower:
                 self._step(value, event.at_s)
             elif isinstance(value, Assign):
                 self._assigned(value)
+            elif isinstance(value, Refused):
+                raise ModelError(value.reason)
             else:
                 log.warning("unexpected_message", extra={"fields": {"type": type(value).__name__}})
 

@@ -24,8 +24,8 @@ from daemon.engine.route import next_rank
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
 from daemon.engine.suspects import MOST_LOSSES, Suspects
-from daemon.errors import CommError, EngineError, ModelError, NotReady, StepFailed
-from daemon.messages import Assign, Hello, LinkState, Ready, Step, StepFrame, StepResult
+from daemon.errors import CommError, EngineError, ModelError, NotReady, PlacementError, StepFailed
+from daemon.messages import Assign, Hello, LinkState, Ready, Refused, Step, StepFrame, StepResult
 
 if TYPE_CHECKING:
     from daemon.engine.membership import Membership
@@ -202,11 +202,16 @@ class Leader:
     def _greeted(self, hello: Hello) -> None:
         try:
             self._begin(self._membership.hello(hello))
-        except ModelError as error:
+        except PlacementError as error:
             if not self._was_ready:
                 raise  # whoever starts the cluster must read it
             self._report.event("rank_refused", str(error))
             self._wait(str(error))
+        except ModelError as error:
+            # The rank that is unlike us fails, with the reason; nobody else does.
+            self._report.event("rank_refused", str(error))
+            self._wait(str(error))
+            self._send(hello.rank, Refused(str(error)))
 
     def _begin(self, order: Assign | None) -> None:
         """Start an epoch: everyone drops its sequences and loads what it lacks."""

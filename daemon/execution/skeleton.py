@@ -69,7 +69,9 @@ def open_skeleton(folder: Path) -> Skeleton:
             model, _ = mlx_lm.utils.load_model(folder, lazy=True)
         # Model code of 130 architectures raises whatever it likes on a wrong config.
         except Exception as error:
-            raise ModelError(f"{folder}: mlx-lm can't build it: {_first_line(error)}") from error
+            raise ModelError(
+                f"{folder}: mlx-lm can't build it: {_first_line(error)}{_advice(error)}"
+            ) from error
     return skeleton_of(model)
 
 
@@ -160,6 +162,16 @@ def _outside_child(
         yield from _outside(child, path, layers_path)
     elif parameters(child):
         yield OutsideModule(parent, key, child, path)
+
+
+def _advice(error: Exception) -> str:
+    """What to do about it, where that can be told."""
+    text = str(error)
+    if "not supported" in text:
+        return ": this mlx-lm does not know the model_type: a newer one may"
+    if "shape" in text or "arameters" in text:
+        return ": the weights don't match config.json: download the model again"
+    return ""
 
 
 def _first_line(error: Exception) -> str:

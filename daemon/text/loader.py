@@ -17,6 +17,7 @@ from daemon.text.vocabulary import spelling_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+_TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab*", "*.tiktoken", "tokeniz*.py")
 _CONTEXT_KEYS = ("max_position_embeddings", "max_sequence_length", "seq_length", "n_positions")
 
 
@@ -30,6 +31,12 @@ def load_text_model(folder: Path) -> TextModel:
 
     _quieten_transformers()
     config = _read(folder / "config.json")
+    # Without any file transformers makes up a tokenizer that knows no word.
+    if not any(match for pattern in _TOKENIZER_FILES for match in folder.glob(pattern)):
+        raise ModelError(
+            f"{folder} holds no tokenizer (tokenizer.json, tokenizer.model or the like): download "
+            "the model again"
+        )
     try:
         tokenizer = tokenizer_utils.load(folder, eos_token_ids=_eos_ids(folder, config))
     except (OSError, ValueError, KeyError) as error:

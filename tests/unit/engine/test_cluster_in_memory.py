@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.engine.interfaces import Cancel, Probe
 from daemon.engine.suspects import MOST_LOSSES
-from daemon.errors import NotReady, QueueFull, StepFailed
+from daemon.errors import ModelError, NotReady, QueueFull, StepFailed
 from daemon.messages import Hello
 from tests.support.fake_cluster import FakeCluster, expected
 
@@ -240,6 +240,15 @@ def test_losses_with_tokens_in_between_are_forgiven() -> None:
         cluster.boot(1)
     cluster.settle()
     assert cluster.texts["long"] == expected((1, 2, 3), 60)
+
+
+def test_a_rank_that_starts_with_another_model_fails_alone() -> None:
+    """Rank 0 waits for one with the right files; the wrong one ends with the reason."""
+    cluster = FakeCluster(2)
+    cluster.deliver(1, 0, Hello(1, "boot-x", "another fingerprint", 1 << 30))
+    with pytest.raises(ModelError, match="rank 1 has another version of the model"):
+        cluster.settle()
+    assert "another version" in cluster.leader.waiting_for
 
 
 def test_a_rank_that_comes_back_with_another_model_is_refused() -> None:
