@@ -20,6 +20,7 @@ from daemon.errors import NotReady
 from daemon.supervision import child_life, child_process, reports
 from daemon.supervision.child_life import ChildLife, LifeEvent
 from daemon.supervision.child_spec import EXIT_HOPELESS, SPARE_FLAG
+from daemon.supervision.comeback import Comeback
 from daemon.supervision.exit_cause import Evidence, describe
 from daemon.supervision.history import clean
 from daemon.supervision.silence import LOOK_S, Silence
@@ -87,7 +88,7 @@ class Child:
         self._killed_by_us = False
         self._silence = Silence(spec.settings.limits.silence_timeout_s)
         self._stuck = ""
-        self._ended_s: float | None = None
+        self._comeback: Comeback | None = None
         self._oom_kills_before = 0
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self.rss_bytes = 0
@@ -160,18 +161,18 @@ class Child:
             self._carry_out(decision)
         if self.life.state != before and self.life.state in _NORMAL_STATES:
             self._history.event("state", f"{self.name} is {self.life.state}")
-            if self.life.state == "READY" and self._ended_s is not None:
-                self._tell_recovery(time.monotonic(), self._ended_s)
-                self._ended_s = None
-            if self.life.state == "READY" and self._spare is not None:
-                self._spare.prepare_soon()
+            self._reached(self.life.state)
 
-    def _tell_recovery(self, now_s: float, ended_s: float) -> None:
-        self._history.event(
-            "recovered",
-            f"{self.name} {self.life.generation} is READY {now_s - ended_s:.3f} s after the end of "
-            f"the last, {now_s - self.life.started_s:.3f} s after its own start",
-        )
+    def _reached(self, state: str) -> None:
+        if self._comeback is not None:
+            self._comeback.reached(state, time.monotonic())
+        if state == "READY":
+            if self._comeback is not None:
+                text = f"{self.name} {self.life.generation} is READY {self._comeback.describe()}"
+                self._history.event("recovered", text)
+                self._comeback = None
+            if self._spare is not None:
+                self._spare.prepare_soon()
 
     def _carry_out(self, decision: child_life.Decision) -> None:
         match decision:
@@ -187,6 +188,7 @@ class Child:
                 self._killed_by_us = True
                 self._signal(signal.SIGKILL)
             case child_life.GiveUp(cause):
+                self._comeback = None
                 if self._spare is not None:
                     self._spare.close()
                 self._history.event("failed", f"{self.name} will not be started again: {cause}")
@@ -228,6 +230,8 @@ class Child:
         self.boot_id = boot_id
         how = "took over from its spare" if warm else "started"
         self._history.event("start", f"{self.name} {generation} {how}, pid {process.pid}")
+        if self._comeback is not None:
+            self._comeback.reached("STARTED", time.monotonic())
         self.on_start()
         self._following = self._tasks.create_task(self._follow(process))
 
@@ -258,7 +262,7 @@ class Child:
             return_code = await process.follow(self._on_report, self._on_output)
         finally:
             watching.cancel()
-        self._ended_s = time.monotonic()
+        self._comeback = self._comeback or Comeback(time.monotonic())
         cause = describe(self._evidence(return_code))
         self._history.event("exit", f"{self.name} {self.life.generation}: {cause}")
         self._process = None

@@ -26,6 +26,9 @@ AGAIN_TIMEOUT_S = 20.0
 IN_A_ROW = 5
 LOOK_S = 0.02
 
+# What `sabotage/sitecustomize.py` makes of signals.
+LOOP_STEP, HANG_STEP, FAIL_STEP = signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU
+
 
 class Fault(StrEnum):
     """One kind of misfortune; the value is what reports call it."""
@@ -38,6 +41,8 @@ class Fault(StrEnum):
     KILL_FIVE_TIMES = "SIGKILL of the same rank's worker five times in a row"
     STOP_WORKER = "SIGSTOP of a worker: alive but stuck"
     PAUSE_WORKER = "SIGSTOP of a worker, SIGCONT after 1 s"
+    LOOP_STEP = "a step that computes for ever"
+    HANG_STEP = "a step that waits for ever"
     KILL_API = "SIGKILL of the API process"
     KILL_SUPERVISOR = "SIGKILL of a supervisor, started again by hand"
     STALL_LINK = "a link that delivers nothing for 1 s"
@@ -78,7 +83,7 @@ async def inject(fault: Fault, ranks: tuple[int, ...], victim: Victim) -> None:
 
 
 async def _kill(victim: Victim, ranks: tuple[int, ...]) -> None:
-    await asyncio.gather(*(_signal(victim, rank, signal.SIGKILL) for rank in ranks))
+    await asyncio.gather(*(strike(victim, rank, signal.SIGKILL) for rank in ranks))
 
 
 async def _kill_loading(victim: Victim, ranks: tuple[int, ...]) -> None:
@@ -90,19 +95,27 @@ async def _kill_five_times(victim: Victim, ranks: tuple[int, ...]) -> None:
 
 
 async def _kill_other(victim: Victim, ranks: tuple[int, ...]) -> None:
-    dead = await _signal(victim, ranks[0], signal.SIGKILL)
+    dead = await strike(victim, ranks[0], signal.SIGKILL)
     await _successor(victim, ranks[0], dead)
-    await _signal(victim, ranks[1], signal.SIGKILL)
+    await strike(victim, ranks[1], signal.SIGKILL)
 
 
 async def _stop(victim: Victim, ranks: tuple[int, ...]) -> None:
-    await _signal(victim, ranks[0], signal.SIGSTOP)
+    await strike(victim, ranks[0], signal.SIGSTOP)
 
 
 async def _pause(victim: Victim, ranks: tuple[int, ...]) -> None:
-    pid = await _signal(victim, ranks[0], signal.SIGSTOP)
+    pid = await strike(victim, ranks[0], signal.SIGSTOP)
     await asyncio.sleep(SHORT_OUTAGE_S)
     _send(pid, signal.SIGCONT)
+
+
+async def _loop_step(victim: Victim, ranks: tuple[int, ...]) -> None:
+    await strike(victim, ranks[0], LOOP_STEP)
+
+
+async def _hang_step(victim: Victim, ranks: tuple[int, ...]) -> None:
+    await strike(victim, ranks[0], HANG_STEP)
 
 
 async def _kill_api(victim: Victim, ranks: tuple[int, ...]) -> None:
@@ -153,6 +166,8 @@ _BLOWS: dict[Fault, Callable[[Victim, tuple[int, ...]], Awaitable[None]]] = {
     Fault.KILL_FIVE_TIMES: _kill_five_times,
     Fault.STOP_WORKER: _stop,
     Fault.PAUSE_WORKER: _pause,
+    Fault.LOOP_STEP: _loop_step,
+    Fault.HANG_STEP: _hang_step,
     Fault.KILL_API: _kill_api,
     Fault.KILL_SUPERVISOR: _kill_supervisor,
     Fault.STALL_LINK: _stall,
@@ -163,10 +178,10 @@ _BLOWS: dict[Fault, Callable[[Victim, tuple[int, ...]], Awaitable[None]]] = {
 
 
 async def _kill_again(victim: Victim, rank: int, times: int) -> None:
-    dead = await _signal(victim, rank, signal.SIGKILL)
+    dead = await strike(victim, rank, signal.SIGKILL)
     for _ in range(times - 1):
         await _successor(victim, rank, dead)
-        dead = await _signal(victim, rank, signal.SIGKILL)
+        dead = await strike(victim, rank, signal.SIGKILL)
 
 
 async def _successor(victim: Victim, rank: int, dead: int) -> None:
@@ -177,7 +192,7 @@ async def _successor(victim: Victim, rank: int, dead: int) -> None:
             await asyncio.sleep(LOOK_S)
 
 
-async def _signal(victim: Victim, rank: int, number: signal.Signals) -> int:
+async def strike(victim: Victim, rank: int, number: signal.Signals) -> int:
     """Signal a rank's worker, once there is one; its process id."""
     async with asyncio.timeout(AGAIN_TIMEOUT_S):
         while True:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlxconsole.chaos.requests import Answer, ask, bodies
+from mlxconsole.chaos.requests import Answer, ask, bodies, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class Load:
         for body in self._bodies:
             answer = ask(self._port, body, lambda: None)
             if answer.error:
-                raise ValueError(f"undisturbed, '{body['prompt'][:40]}' failed: {answer.error}")
+                raise ValueError(f"undisturbed, '{name_of(body)}' failed: {answer.error}")
             self._references.append(answer)
 
     @property
@@ -136,4 +136,4 @@ def describe(request: Request, body: dict[str, Any], reference: Answer) -> str:
             f"{got.tokens} tokens ending by {got.finish_reason}, undisturbed {want.tokens} by "
             f"{want.finish_reason}; texts part after {at} characters"
         )
-    return f"'{body['prompt'][:30]}': {request.verdict}: {what}"
+    return f"'{name_of(body)}': {request.verdict}: {what}"

@@ -13,19 +13,22 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from daemon.client.control import ControlClient
 from daemon.errors import ClusterError, StartFailed
 from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings, check
+from daemon.supervision import pid_file
 from mlxconsole.chaos.proxy import Proxy
 from mlxconsole.local import daemons, process_mark
 from mlxconsole.local.state_dir import StateDir
 from protos import control_pb2
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
+SABOTAGE = Path(__file__).with_name("sabotage")
 START_TIMEOUT_S = 120.0
 LOOK_S = 0.05
 STEADY_LOOKS = 6
@@ -43,6 +46,7 @@ class Victim:
         *,
         links: bool,
         limits: LimitsPart | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -52,6 +56,7 @@ class Victim:
             model: as in `[cluster]`.
             links: let the links go through proxies, so that they can be broken.
             limits: other ones than the defaults.
+            environ: more of the environment of its processes.
         """
         api_port, *ports = _free_ports(1 + 2 * ranks)
         parts = tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks))
@@ -65,6 +70,7 @@ class Victim:
         )
         self.world_size = ranks
         self._folder = folder
+        self._environ = with_sabotage(os.environ) | (environ or {})
         self._links = links
         self._proxies: dict[tuple[int, int], Proxy] = {}
         self._daemons: dict[int, daemons.Daemon] = {}
@@ -99,13 +105,17 @@ class Victim:
         """For a rank's supervisor."""
         return self._clients[rank]
 
+    def log(self, rank: int) -> Path:
+        """What a rank's supervisor has logged."""
+        return pid_file.log_path_of(self._state(rank).path, rank)
+
     async def status(self, rank: int) -> control_pb2.RankStatus:
         """A rank, now; raises NotReady while its supervisor is away."""
         return await self._clients[rank].get_status()
 
     def start_supervisor(self, rank: int) -> None:
         """Start a rank, for the first time or again."""
-        self._daemons[rank] = daemons.spawn(rank, self._state(rank), os.environ)
+        self._daemons[rank] = daemons.spawn(rank, self._state(rank), self._environ)
 
     async def kill_supervisor(self, rank: int) -> None:
         """SIGKILL, and wait for the end of the process."""
@@ -179,6 +189,12 @@ class Victim:
             await proxy.close()
         if left:
             raise StartFailed(f"processes that do not end: {[mark.pid for mark in left]}")
+
+
+def with_sabotage(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which workers can be told to spoil a step."""
+    path = os.pathsep.join(filter(None, (str(SABOTAGE), environ.get("PYTHONPATH"))))
+    return {**environ, "PYTHONPATH": path}
 
 
 def _free_ports(count: int) -> list[int]:

@@ -130,3 +130,26 @@ async def test_a_worker_without_file_descriptors_recovers(
     process.rlimit(psutil.RLIMIT_NOFILE, before)
     assert await asking == undisturbed
     await victim.wait_settled(SETTLE_S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process: Linux only")
+async def test_a_full_disk_costs_log_lines_only(victim: Victim, undisturbed: Answer) -> None:
+    """No supervisor can write its log: ranks die, come back and answer; the loss is counted."""
+    supervisors = [psutil.Process((await victim.status(r)).supervisor_pid) for r in range(2)]
+    before = supervisors[0].rlimit(psutil.RLIMIT_FSIZE)
+    for process in supervisors:
+        process.rlimit(psutil.RLIMIT_FSIZE, (1, before[1]))
+    begun = threading.Event()
+    asking = asyncio.create_task(answer_of(victim, begun))
+    await asyncio.to_thread(begun.wait, SETTLE_S)
+    await inject(Fault.KILL_TWO, (0, 1), victim)
+    assert await asking == undisturbed
+    await victim.wait_settled(SETTLE_S)
+    for process in supervisors:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+    await victim.restart(1)  # something to log
+    await victim.wait_settled(SETTLE_S)
+    assert await answer_of(victim) == undisturbed
+    text = victim.log(1).read_text(encoding="utf-8")
+    assert "lines lost: disk full?" in text
+    assert [process.is_running() for process in supervisors] == [True, True]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
-from mlxconsole.chaos.faults import Fault, choose_ranks, inject
+from mlxconsole.chaos.faults import FAIL_STEP, Fault, choose_ranks, inject, strike
 from mlxconsole.chaos.load import Load
 from mlxconsole.chaos.requests import Answer, ask, bodies
 from mlxconsole.chaos.victim import Victim
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
-RANKS = 2
 SETTLE_S = 60.0
-BODIES = bodies("demo")
+STREAMS = 16
+BODIES = [body for _ in range(2) for body in bodies("demo")][:STREAMS]
 MID_DECODE = 100  # events of all streams together
 IN_PREFILL = 1
+BETWEEN = 0
+"""Before the first request."""
 
 
 class Subject:
@@ -31,6 +34,7 @@ class Subject:
 
     def __init__(self, victim: Victim, references: list[Answer]) -> None:
         self.victim = victim
+        self.ranks = victim.world_size
         self.references = references
 
     async def disturb(self, fault: Fault, ranks: tuple[int, ...], at_event: int) -> list[Answer]:
@@ -44,9 +48,12 @@ class Subject:
 
         port = self.victim.settings.api.port
         with ThreadPoolExecutor(len(BODIES)) as pool:
+            if at_event == BETWEEN:
+                await inject(fault, ranks, self.victim)
             asking = [loop.run_in_executor(pool, ask, port, body, on_event) for body in BODIES]
-            await asyncio.wait_for(due.wait(), SETTLE_S)
-            await inject(fault, ranks, self.victim)
+            if at_event != BETWEEN:
+                await asyncio.wait_for(due.wait(), SETTLE_S)
+                await inject(fault, ranks, self.victim)
             answers = await asyncio.gather(*asking)
         await self.victim.wait_settled(SETTLE_S)
         return answers
@@ -59,19 +66,33 @@ class Subject:
 
     async def life(self) -> tuple[int, ...]:
         """The epoch and the workers; after a loss, at least one is another."""
-        statuses = [await self.victim.status(rank) for rank in range(RANKS)]
+        statuses = [await self.victim.status(rank) for rank in range(self.ranks)]
         return statuses[0].epoch, *(status.worker_pid for status in statuses)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def subject(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Subject]:
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)]
+)
+async def subject(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Subject]:
     """One cluster for all tests here: surviving the last test is part of each."""
     folder = tmp_path_factory.mktemp("victim")
-    async with Victim(folder, RANKS, "demo", links=True) as victim:
+    different = len(bodies("demo"))
+    async with Victim(folder, request.param, "demo", links=True) as victim:
         port = victim.settings.api.port
-        references = [await asyncio.to_thread(ask, port, body, lambda: None) for body in BODIES]
-        assert not any(answer.error for answer in references)
-        yield Subject(victim, references)
+        asked = BODIES[:different]
+        references = [await asyncio.to_thread(ask, port, body, lambda: None) for body in asked]
+        assert [answer.error for answer in references] == [""] * different
+        assert all(
+            json.loads(a.text) for a, b in zip(references, asked, strict=True) if wants_json(b)
+        )
+        yield Subject(victim, [references[n % different] for n in range(STREAMS)])
+
+
+def wants_json(body: dict[str, Any]) -> bool:
+    """Whether a grammar holds its answer."""
+    return "response_format" in body
 
 
 def slow(fault: Fault, ranks: tuple[int, ...], at_event: int = MID_DECODE) -> object:
@@ -96,6 +117,14 @@ def slow(fault: Fault, ranks: tuple[int, ...], at_event: int = MID_DECODE) -> ob
         slow(Fault.STOP_WORKER, (0,)),
         slow(Fault.STOP_WORKER, (0,), IN_PREFILL),
         slow(Fault.LOSE_LINK, (0, 1)),
+        (Fault.LOOP_STEP, (1,), MID_DECODE),
+        slow(Fault.LOOP_STEP, (0,)),
+        slow(Fault.LOOP_STEP, (1,), IN_PREFILL),
+        slow(Fault.HANG_STEP, (0,)),
+        slow(Fault.HANG_STEP, (1,)),
+        slow(Fault.KILL_TWO, (0, 1), IN_PREFILL),
+        slow(Fault.KILL_FOLLOWER, (1,), BETWEEN),
+        slow(Fault.KILL_LEADER, (0,), BETWEEN),
         slow(Fault.RESTART, (0,)),
         slow(Fault.RESTART, (1,)),
     ],
@@ -127,6 +156,27 @@ async def test_short_outages_are_survived_in_the_same_epoch(
     assert await subject.life() == before
 
 
+async def test_out_of_memory_costs_the_requests_of_that_step_only(subject: Subject) -> None:
+    """The others' answers are the undisturbed ones; the rank lives on; the error says why."""
+    before = await subject.life()
+    port = subject.victim.settings.api.port
+    for rank in range(subject.ranks):
+        with ThreadPoolExecutor(STREAMS) as pool:
+            asking = [pool.submit(ask, port, body, lambda: None) for body in BODIES]
+            await asyncio.sleep(0.5)  # some of them decode, in several groups
+            await strike(subject.victim, rank, FAIL_STEP)
+            answers = [await asyncio.wrap_future(future) for future in asking]
+        failed = [answer for answer in answers if answer.error]
+        assert 0 < len(failed) < STREAMS
+        assert all(
+            f"rank {rank}: " in answer.error and "Unable to allocate" in answer.error
+            for answer in failed
+        )
+        for answer, reference in zip(answers, subject.references, strict=True):
+            assert answer.error or answer.content == reference.content
+    assert await subject.life() == before
+
+
 async def test_a_killed_api_process_costs_its_own_connections_only(subject: Subject) -> None:
     """Its sockets die with it; what it had asked for is freed, and the next one serves."""
     before = await subject.life()
@@ -146,7 +196,7 @@ async def test_a_rolling_restart_fails_no_request(subject: Subject) -> None:
     load = Load(subject.victim.settings.api.port, "demo", streams=4)
     await asyncio.to_thread(load.take_references)
     load.start()
-    for rank in range(RANKS):
+    for rank in range(subject.ranks):
         generation = (await subject.victim.status(rank)).generation
         await subject.victim.restart(rank)
         async with asyncio.timeout(SETTLE_S):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlxconsole.chaos.load import Load, Request, describe, judge
-from mlxconsole.chaos.requests import Answer, ask
+from mlxconsole.chaos.requests import Answer, ask, bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,13 @@ def test_an_answer_is_taken_whole(port: int) -> None:
     assert len(seen) == 4
 
 
+def test_a_chat_is_taken_as_well(port: int) -> None:
+    """Its pieces are deltas."""
+    Api.lines = (chunk(delta={"role": "assistant"}), chunk(delta={"content": "hi"}), DONE)
+    answer = ask(port, {"messages": [{"role": "user", "content": "hello"}]}, lambda: None)
+    assert (answer.text, answer.error) == ("hi", "")
+
+
 @pytest.mark.parametrize(
     ("status", "lines", "error"),
     [
@@ -99,7 +106,7 @@ def test_a_load_compares_every_answer(port: int) -> None:
         pass
     requests = load.finish()
     assert {request.verdict for request in requests} == {"same"}
-    assert len(load.references) == 9
+    assert len(load.references) == len(bodies("m"))
 
 
 def test_references_must_succeed(port: int) -> None:
@@ -116,6 +123,7 @@ def test_references_must_succeed(port: int) -> None:
         Answer("ab", "length", 2, [1]),
         Answer("ab", "stop", 3, [1]),
         Answer("ab", "stop", 2, [2]),
+        Answer("ab", "stop", 2, [1], prompt_tokens=9),
     ],
 )
 def test_every_part_of_an_answer_counts(answer: Answer) -> None:
