@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.api.logprobs import chat_logprobs
 from daemon.api.stream import DONE, error_event
 from daemon.api.usage import usage_body
+from daemon.text.call_pieces import CallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,6 +152,8 @@ class ChatStream:
             out += self._chunk(index, f'{{"content":{_quoted(delta.content)}}}', logprobs)
         for call in delta.calls:
             out += self._call_chunks(index, call)
+        for piece in delta.pieces:
+            out += self._piece_chunks(index, piece)
         if update.finish_reason:
             out += self._chunk(index, "{}", finish_reason=f'"{update.finish_reason}"')
         return out.encode()
@@ -175,12 +178,23 @@ class ChatStream:
         )
 
     def _call_chunks(self, index: int, call: ToolCall) -> str:
+        piece = CallPiece(call.call_id, call.name, call.arguments, opens=True)
+        return self._piece_chunks(index, piece)
+
+    def _piece_chunks(self, index: int, piece: CallPiece) -> str:
         """Name first, then the arguments, as OpenAI does."""
-        place = self._calls[index]
-        self._calls[index] += 1
-        function = {"name": call.name, "arguments": ""}
-        opened = {"index": place, "id": call.call_id, "type": "function", "function": function}
-        filled = {"index": place, "function": {"arguments": call.arguments}}
-        return "".join(
-            self._chunk(index, dump({"tool_calls": [part]})) for part in (opened, filled)
-        )
+        out = ""
+        if piece.opens:
+            self._calls[index] += 1
+            function = {"name": piece.name, "arguments": ""}
+            out = self._call_chunk(
+                index, {"id": piece.call_id, "type": "function", "function": function}
+            )
+        if piece.arguments:
+            out += self._call_chunk(index, {"function": {"arguments": piece.arguments}})
+        return out
+
+    def _call_chunk(self, index: int, part: dict[str, Any]) -> str:
+        """Of the call that was opened last."""
+        place = {"index": self._calls[index] - 1}
+        return self._chunk(index, dump({"tool_calls": [place | part]}))

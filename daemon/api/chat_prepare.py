@@ -98,6 +98,7 @@ async def prepare_chat(context: ApiContext, request: ChatRequest) -> PreparedCha
             one_call=request.parallel_tool_calls is False,
             json_calls=constrained,
             calls_instead=constrained and has_form(request),
+            in_pieces=bool(request.stream) and text.tool_style == "json_tools",
         )
     stops = tuple(request.stop or ())
     n = request.n or 1

@@ -108,6 +108,8 @@ def _check_unsupported(request: ChatRequest) -> None:
         raise unsupported("modalities", "Audio")
     if request.web_search_options is not None:
         raise unsupported("web_search_options", "Web search")
+    if request.moderation is not None:
+        raise unsupported("moderation", "Moderation")
     if request.functions or request.function_call is not None:
         name = "functions" if request.functions else "function_call"
         raise unsupported(name, f"The deprecated '{name}' (use 'tools')")

@@ -24,6 +24,18 @@ _THEIR_NAMES = (
     (r"\bresponse_format(\.json_schema)?", "text.format"),
     (r"(tools\[\d+\]|tool_choice)\.function", r"\1"),
 )
+REFUSED = (
+    "background",
+    "background_options",
+    "conversation",
+    "prompt",
+    "max_tool_calls",
+    "moderation",
+    "context_management",
+    "image",
+    "access_programs",
+)
+"""Features of OpenAI's service around the model."""
 LOGPROBS = "message.output_text.logprobs"
 
 
@@ -33,7 +45,7 @@ def check_responses(request: ResponsesRequest) -> None:
     Raises:
         ApiError: 400 naming the parameter.
     """
-    for name in ("background", "conversation", "prompt", "max_tool_calls"):
+    for name in REFUSED:
         if getattr(request, name):
             raise unsupported(name, f"'{name}'")
     if request.truncation == "auto":
@@ -70,6 +82,7 @@ def to_chat(request: ResponsesRequest, messages: Sequence[Message]) -> ChatReque
         messages = [{"role": "system", "content": request.instructions}, *messages]
     body = {
         "model": request.model,
+        "stream": request.stream,
         "messages": messages,
         "temperature": request.temperature,
         "top_p": request.top_p,

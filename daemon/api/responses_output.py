@@ -9,13 +9,14 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.logprobs import chat_logprobs
+from daemon.text.call_pieces import CallPiece
 
 if TYPE_CHECKING:
     from daemon.api.choice import Update
     from daemon.text.model import TextModel
-    from daemon.text.tool_calls import ToolCall
 
 Event = dict[str, Any]
+_ARGUMENTS = "response.function_call_arguments"
 
 
 class ResponseOutput:
@@ -44,7 +45,10 @@ class ResponseOutput:
             self._part["logprobs"] += logprobs
             events.append(event)
         for call in delta.calls:
-            events += self._close() + self._call(call)
+            whole = CallPiece(call.call_id, call.name, call.arguments, opens=True, closes=True)
+            events += self._piece(whole)
+        for piece in delta.pieces:
+            events += self._piece(piece)
         if update.finish_reason:
             self.finish_reason = update.finish_reason
             if not any(item["type"] != "reasoning" for item in self.items):
@@ -106,6 +110,10 @@ class ResponseOutput:
             events.append(done | {"text": part["text"], "logprobs": part["logprobs"]})
             ended = {"type": "response.content_part.done", **self._place()}
             events.append(ended | {"part": part})
+        elif item["type"] == "function_call":
+            place = {"item_id": item["id"], "output_index": len(self.items) - 1}
+            told = {"name": item["name"], "arguments": item["arguments"]}
+            events.append({"type": f"{_ARGUMENTS}.done", **place, **told})
         else:
             done = {"type": "response.reasoning_text.done", **self._place()}
             events.append(done | {"text": self._part["text"]})
@@ -118,25 +126,23 @@ class ResponseOutput:
         index = len(self.items) - 1
         return {"type": "response.output_item.done", "output_index": index, "item": _copy(item)}
 
-    def _call(self, call: ToolCall) -> list[Event]:
-        item = {
-            "id": _new_id("fc"),
-            "type": "function_call",
-            "status": "in_progress",
-            "call_id": call.call_id,
-            "name": call.name,
-            "arguments": "",
-        }
-        added = self._added(item)
-        place = {"item_id": item["id"], "output_index": len(self.items) - 1}
-        item |= {"status": "completed", "arguments": call.arguments}
-        kind = "response.function_call_arguments"
-        return [
-            added,
-            {"type": f"{kind}.delta", **place, "delta": call.arguments},
-            {"type": f"{kind}.done", **place, "name": call.name, "arguments": call.arguments},
-            self._done(item),
-        ]
+    def _piece(self, piece: CallPiece) -> list[Event]:
+        """Open, fill and close a call's item, as far as the piece does."""
+        events: list[Event] = []
+        if piece.opens:
+            events += self._close()
+            item: dict[str, Any] = {"id": _new_id("fc"), "type": "function_call"}
+            item |= {"status": "in_progress", "call_id": piece.call_id, "name": piece.name}
+            item["arguments"] = ""
+            events.append(self._added(item))
+            self._open = item
+        if piece.arguments:
+            self._open["arguments"] += piece.arguments
+            place = {"item_id": self._open["id"], "output_index": len(self.items) - 1}
+            events.append({"type": f"{_ARGUMENTS}.delta", **place, "delta": piece.arguments})
+        if piece.closes:
+            events += self._close()
+        return events
 
 
 def _new_id(prefix: str) -> str:

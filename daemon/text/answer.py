@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from daemon.text.call_pieces import CallReader
 from daemon.text.scanner import MarkScanner
 from daemon.text.sections import Marks, Section, SectionSplitter
 from daemon.text.tool_calls import ToolCall, parse_calls
@@ -16,6 +17,7 @@ from daemon.text.tool_calls import ToolCall, parse_calls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from daemon.text.call_pieces import CallPiece
     from daemon.text.detokenizer import Detokenizer
     from daemon.text.sections import Part
     from daemon.text.tool_calls import ToolParser
@@ -32,6 +34,14 @@ class ToolUse:
     json_calls: bool = False
     calls_instead: bool = False
     """Both: what a grammar guarantees, see `SectionSplitter`."""
+    in_pieces: bool = False
+    """Give out calls while they are written, if they are JSON. One that has begun so is a call,
+    even if it is cut."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Functions that there are."""
+        return frozenset(tool["function"]["name"] for tool in self.tools)
 
 
 @dataclass(slots=True)
@@ -41,10 +51,11 @@ class Delta:
     content: str = ""
     reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
+    pieces: list[CallPiece] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything to show."""
-        return bool(self.content or self.reasoning or self.calls)
+        return bool(self.content or self.reasoning or self.calls or self.pieces)
 
 
 class AnswerReader:
@@ -64,6 +75,7 @@ class AnswerReader:
         self._stop_scanner = MarkScanner(stops)
         self._marks = marks or Marks()
         self._tool_use = tool_use
+        self._call_reader = self._next_call()
         calls = tool_use is not None
         self._splitter = SectionSplitter(
             self._marks,
@@ -71,6 +83,7 @@ class AnswerReader:
             calls=calls,
             json_calls=tool_use is not None and tool_use.json_calls,
             calls_instead=tool_use is not None and tool_use.calls_instead,
+            call_pieces=tool_use is not None and tool_use.in_pieces,
         )
         self._plain = not (self._marks.think_start or in_reasoning or calls)
         self.stopped = False
@@ -126,13 +139,34 @@ class AnswerReader:
                 return
             if section is Section.REASONING:
                 delta.reasoning += text
+            elif section is Section.CALL_PIECE:
+                self._piece(text, delta)
             elif section is Section.CALL:
                 self._call(text, delta)
-            else:
+            elif self._call_reader is None or not self._call_reader.opened:
                 self._show(text, delta)
+            # Else it is the text of a call that was cut: its pieces are out.
+
+    def _next_call(self) -> CallReader | None:
+        use = self._tool_use
+        return CallReader(use.names) if use is not None and use.in_pieces else None
+
+    def _piece(self, text: str, delta: Delta) -> None:
+        if self._call_reader is None:
+            return
+        piece = self._call_reader.feed(text)
+        if piece is not None:
+            self.called = True
+            delta.pieces.append(piece)
 
     def _call(self, text: str, delta: Delta) -> None:
         use = self._tool_use
+        if self._call_reader is not None and self._call_reader.opened:
+            delta.pieces.append(self._call_reader.close())
+            self._call_reader = self._next_call()
+            self.stopped = use is not None and use.one_call
+            return
+        self._call_reader = self._next_call()
         calls = parse_calls(use.parser, text, use.tools) if use else ()
         if not calls:
             self._show(f"{self._marks.call_start}{text}{self._marks.call_end}", delta)

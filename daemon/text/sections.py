@@ -20,6 +20,8 @@ class Section(Enum):
     REASONING = "reasoning"
     CONTENT = "content"
     CALL = "call"
+    CALL_PIECE = "call piece"
+    """The next part of a call that goes on; the whole `CALL` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ Part = tuple[Section, str]
 
 
 class SectionSplitter:
-    """One answer's sections, piece by piece. A `CALL` part is always a whole call."""
+    """One answer's sections, piece by piece. A `CALL` part is a whole call, after its pieces."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class SectionSplitter:
         calls: bool = True,
         json_calls: bool = False,
         calls_instead: bool = False,
+        call_pieces: bool = False,
     ) -> None:
         """Begin an answer.
 
@@ -56,10 +59,12 @@ class SectionSplitter:
             calls: look for calls.
             json_calls: a grammar makes each call whole JSON, in which an end mark may be quoted.
             calls_instead: a grammar lets no call follow visible text, which may quote a mark.
+            call_pieces: tell of a call while it goes on, too.
         """
         self._marks = marks
         self._json_calls = json_calls
         self._calls_instead = calls_instead
+        self._call_pieces = call_pieces
         self._call_start = marks.call_start if calls else ""
         self._space = ""
         """White space whose place is not known yet: shown, or dropped beside a mark."""
@@ -99,6 +104,8 @@ class SectionSplitter:
         rest = self._scanner.flush()
         if self.section is Section.CALL:
             call = self._call + rest
+            if self._call_pieces:
+                parts.append((Section.CALL_PIECE, rest))
             if self._marks.call_end:
                 parts.append((Section.CONTENT, self._marks.call_start + call))
             else:
@@ -113,6 +120,8 @@ class SectionSplitter:
     def _take(self, text: str, parts: list[Part]) -> None:
         if self.section is Section.CALL:
             self._call += text
+            if self._call_pieces:
+                parts.append((Section.CALL_PIECE, text))
             return
         if self.section is Section.OPENING and not text.isspace():
             trim = self._trim

@@ -190,6 +190,7 @@ class ResponsesRequest(Strict):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
 
     # Known, but refused unless they ask for nothing.
@@ -198,3 +199,8 @@ class ResponsesRequest(Strict):
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
     max_tool_calls: int | None = None
+    moderation: dict[str, Any] | None = None
+    context_management: list[Any] | None = None
+    background_options: dict[str, Any] | None = None
+    image: dict[str, Any] | None = None
+    access_programs: Any = None

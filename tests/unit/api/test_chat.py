@@ -249,6 +249,41 @@ async def test_tool_calls_streamed(api: ServedApi) -> None:
     assert json.loads(calls[1].function.arguments) == {"a": 1, "b": [2]}
 
 
+async def test_arguments_come_as_they_are_written(api: ServedApi) -> None:
+    """The name first, then a delta per token; never the end of the call's own braces."""
+    api.engine.say(CALL)
+    stream = await api.openai.chat.completions.create(
+        model="demo", messages=HI, tools=[TOOL], stream=True
+    )
+    deltas = [
+        call
+        async for chunk in stream
+        for choice in chunk.choices
+        for call in choice.delta.tool_calls or ()
+    ]
+    first, *rest = [delta.function for delta in deltas]
+    assert first is not None
+    assert (first.name, first.arguments) == ("add", "")
+    assert deltas[0].id
+    assert [part and part.arguments for part in rest] == list('{"a": 1, "b": [2]}')
+    assert {delta.index for delta in deltas} == {0}
+    assert [delta.id for delta in deltas[1:]] == [None] * len(rest)
+
+
+async def test_a_call_that_is_cut(api: ServedApi) -> None:
+    """What was written is out already; the reason says that it is not whole."""
+    cut = CALL[: CALL.index("[2]")]
+    api.engine.say(cut)
+    stream = await api.openai.chat.completions.create(
+        model="demo", messages=HI, tools=[TOOL], stream=True, max_tokens=len(api.engine.ids(cut))
+    )
+    chunks = [chunk.choices[0] async for chunk in stream]
+    parts = [call.function for choice in chunks for call in choice.delta.tool_calls or ()]
+    assert "".join((part and part.arguments) or "" for part in parts) == '{"a": 1, "b": '
+    assert chunks[-1].finish_reason == "length"
+    assert "".join(choice.delta.content or "" for choice in chunks) == ""
+
+
 async def test_reasoning_is_kept_apart(api: ServedApi) -> None:
     """Thinking text in `reasoning_content`, counted."""
     api.engine.say("<think>\nhm\n</think>\n\nYes")

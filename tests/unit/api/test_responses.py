@@ -105,6 +105,10 @@ async def test_a_stream(api: ServedApi) -> None:
     ]
     text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
     assert text == "On it."
+    pieces = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
+    assert len(pieces) > 1
+    [whole] = [e for e in events if e.type == "response.function_call_arguments.done"]
+    assert "".join(pieces) == whole.arguments == '{"a": 1}'
     final = events[-1].response
     assert [item.type for item in final.output] == ["reasoning", "message", "function_call"]
     assert final.output_text == "On it."
