@@ -27,7 +27,7 @@ from daemon.errors import PortInUse
 from daemon.ports import check_free
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
 START_LIMIT_S = 120.0
 FIGURES = {
@@ -40,7 +40,7 @@ FIGURES = {
 
 
 @contextmanager
-def our_cluster(model: str, ranks: int) -> Iterator[tuple[int, int]]:
+def our_cluster(model: str, ranks: int) -> Generator[tuple[int, int]]:
     """A cluster of this machine; its HTTP port, and the process id of its API."""
     port, data, control = _free_ports(1), _free_ports(ranks), _free_ports(ranks)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def our_cluster(model: str, ranks: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def mlx_lm_server(model: str) -> Iterator[int]:
+def mlx_lm_server(model: str) -> Generator[int]:
     """mlx-lm's own server; its port."""
     port = _free_ports(1)
     command = [sys.executable, "-m", "mlx_lm", "server", "--model", model, "--port", str(port)]

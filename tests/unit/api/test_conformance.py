@@ -69,7 +69,10 @@ async def test_responses(api: ServedApi, answer: str) -> None:
     whole = (await api.http.post("/v1/responses", json=body)).json()
     assert surprises(Response, whole) == []
     found = await events(api, "/v1/responses", body)
-    assert [extra for event in found for extra in surprises(ResponseStreamEvent, event)] == []
+    for event in found:
+        # OpenAI's description demands this name; the package's type does not know it.
+        known = [".name"] if event["type"] == "response.function_call_arguments.done" else []
+        assert surprises(ResponseStreamEvent, event) == known
     assert [event["sequence_number"] for event in found] == list(range(len(found)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
@@ -50,7 +50,7 @@ def url(text_model: TextModel) -> Iterator[str]:
 def test_no_request_makes_the_server_fail(url: str, examples: int) -> None:
     """The same requests every time; each answer of 400 and above is an error object."""
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    operations = [result.ok() for result in schema.get_all_operations()]
+    operations: list[Any] = [result.ok() for result in list[Any](schema.get_all_operations())]
     assert len(operations) >= 10
     for operation in operations:
 
@@ -59,10 +59,14 @@ def test_no_request_makes_the_server_fail(url: str, examples: int) -> None:
             derandomize=True,
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.filter_too_much,
+                HealthCheck.data_too_large,
+            ],
         )
         @given(case=operation.as_strategy())
-        def check(case: schemathesis.Case) -> None:
+        def check(case: Any) -> None:
             response = case.call(timeout=20)
             assert response.status_code < 500, (case.body, response.text)
             if response.status_code >= 400:
