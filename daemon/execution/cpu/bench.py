@@ -63,9 +63,8 @@ class Bench:
         self._stage, self._clock = stage, clock
         self._vocabulary = 200
 
-    def prefill(self, length: int, chunk: int = CHUNK) -> tuple[float, Any]:
-        """Seconds to run a prompt, and its caches."""
-        caches = self._stage.make_caches()
+    def prefill(self, caches: Any, length: int, chunk: int = CHUNK) -> float:
+        """Seconds to run more of a prompt."""
         ids = mx.random.randint(1, self._vocabulary, (1, length), key=mx.random.key(1))
 
         def work() -> None:
@@ -74,20 +73,15 @@ class Bench:
                 self._stage.forward(part, None, caches, logits=False)
                 mx.eval(caches.arrays())
 
-        return self._clock.of(work), caches
+        return self._clock.of(work)
 
-    def decode(self, context: int, tokens: int) -> float:
-        """Seconds per token of one stream that is ``context`` long."""
-        _, caches = self.prefill(context)
-        return self._steps(caches, 1, tokens)
-
-    def together(self, streams: int, context: int, tokens: int) -> float:
-        """Seconds per step of ``streams`` streams decoded together."""
-        _, caches = self.prefill(context)
+    def together(self, streams: int, caches: Any, steps: int) -> float:
+        """Seconds per step of so many streams that begin alike."""
         batch = Batch.merge(list(range(streams)), [caches] * streams)
-        return self._steps(batch.caches, streams, tokens)
+        return self.decode(batch.caches, steps, streams)
 
-    def _steps(self, caches: Any, rows: int, tokens: int) -> float:
+    def decode(self, caches: Any, tokens: int, rows: int = 1) -> float:
+        """Seconds per step."""
         token = mx.full((rows, 1), 5)
 
         def step() -> None:
@@ -100,7 +94,7 @@ class Bench:
         return min(self._clock.of(step) for _ in range(tokens))
 
 
-def measure(folder: Path, threads: int, tokens: int, *, ours: bool) -> dict[str, float]:
+def measure(folder: Path, threads: int, tokens: int, *, ours: bool, long: bool) -> dict[str, float]:
     """All figures of a model."""
     n_layers = len(open_skeleton(folder).layers)
     clock = Clock(threads)
@@ -113,20 +107,34 @@ def measure(folder: Path, threads: int, tokens: int, *, ours: bool) -> dict[str,
         figures["install_s"] = time.perf_counter() - began
     bench = Bench(stage, clock)
     figures["read_gb_s"] = read_rate(clock, threads) / 1e9
-    one = bench.decode(SHORT, tokens)
+    caches = stage.make_caches()
+    seconds = bench.prefill(caches, SHORT)
+    one = bench.decode(caches, tokens)
     figures["decode_tok_s"] = 1 / one
     figures["weights_gb"] = stage.weight_bytes / 1e9
     figures["decode_of_memory_limit"] = stage.weight_bytes / one / 1e9 / figures["read_gb_s"]
-    step = bench.together(STREAMS, SHORT, max(2, tokens // 4))
+    step = bench.together(STREAMS, caches, max(2, tokens // 4))
     figures[f"streams_{STREAMS}_tok_s"] = STREAMS / step
     figures[f"streams_{STREAMS}_times_one"] = STREAMS * one / step
-    seconds, _ = bench.prefill(PROMPT)
-    figures[f"prefill_{PROMPT}_tok_s"] = PROMPT / seconds
-    far = bench.decode(LONG, tokens)
-    figures[f"decode_at_{LONG}_tok_s"] = 1 / far
-    figures[f"decode_at_{LONG}_of_{SHORT}"] = one / far
+    if not long:
+        figures[f"prefill_{SHORT}_tok_s"] = SHORT / seconds
+    else:
+        figures |= _long(bench, stage, one, tokens)
     figures["read_gb_s_after"] = read_rate(clock, threads) / 1e9
     return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _long(bench: Bench, stage: Stage, one: float, tokens: int) -> dict[str, float]:
+    """A prompt of usual length, and decoding far into a context."""
+    caches = stage.make_caches()
+    prompt = bench.prefill(caches, PROMPT)
+    bench.prefill(caches, LONG - PROMPT)
+    far = bench.decode(caches, tokens)
+    return {
+        f"prefill_{PROMPT}_tok_s": PROMPT / prompt,
+        f"decode_at_{LONG}_tok_s": 1 / far,
+        f"decode_at_{LONG}_of_{SHORT}": one / far,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,10 +144,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     parser.add_argument("--tokens", type=int, default=12, help="per decode figure; default 12")
     parser.add_argument("--cpu-kernels", choices=("auto", "off"), default="auto")
+    parser.add_argument("--short", action="store_true", help="leave the long contexts out")
     parser.add_argument("--json", action="store_true", help="one line instead of a table")
     flags = parser.parse_args(argv)
     folder = model_path(flags.model)
-    figures = measure(folder, flags.threads, flags.tokens, ours=flags.cpu_kernels == "auto")
+    ours = flags.cpu_kernels == "auto"
+    figures = measure(folder, flags.threads, flags.tokens, ours=ours, long=not flags.short)
     table = "\n".join(f"{name:28s}{value:12.3f}" for name, value in figures.items())
     sys.stdout.write((json.dumps(figures) if flags.json else table) + "\n")
     return 0

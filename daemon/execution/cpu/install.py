@@ -6,8 +6,8 @@ kernel does not fit what it is given (another dtype, a traced function), MLX's o
 
 from __future__ import annotations
 
-import sys
 import types
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -49,8 +49,8 @@ class _Installer:
         self._angles: dict[bytes, Angles] = {}
         self._rebound: dict[type[Any], type[Any]] = {}
         self._functions = {
-            (ACTIVATIONS, "swiglu"): self._swiglu(),
-            (BASE, "scaled_dot_product_attention"): self._attention(),
+            (ACTIVATIONS, "swiglu"): partial(_swiglu, Swiglu(runtime, dtypes)),
+            (BASE, "scaled_dot_product_attention"): partial(_attention, Attention(runtime)),
         }
 
     def install(self, module: Any) -> bool:
@@ -103,12 +103,12 @@ class _Installer:
         call = kind.__dict__.get("__call__")
         if not isinstance(call, types.FunctionType):
             return kind
-        changed = {
-            name: ours
-            for (home, name), ours in self._functions.items()
-            if name in call.__code__.co_names
-            and call.__globals__.get(name) is getattr(sys.modules.get(home), name, None)
-        }
+        changed: dict[str, Any] = {}
+        for (home, name), make in self._functions.items():
+            own = call.__globals__.get(name)
+            # By name: mlx-lm may be loaded outside `sys.modules`, see `light_import`.
+            if name in call.__code__.co_names and getattr(own, "__module__", None) == home:
+                changed[name] = make(own)
         if not changed:
             return kind
         namespace = call.__globals__ | changed
@@ -118,41 +118,38 @@ class _Installer:
         mine.__kwdefaults__ = call.__kwdefaults__
         return type(kind.__name__, (kind,), {"__call__": mine, "__module__": kind.__module__})
 
-    def _swiglu(self) -> Callable[..., mx.array]:
-        kernel = Swiglu(self._runtime, self._dtypes)
 
-        def swiglu(gate: mx.array, x: mx.array) -> mx.array:
-            if kernel.accepts(gate, x):
-                try:
-                    return kernel(gate, x)
-                except RuntimeError:  # traced, see `_replace`
-                    pass
-            return sys.modules[ACTIVATIONS].swiglu(gate, x)
+def _swiglu(kernel: Swiglu, own: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    def swiglu(gate: mx.array, x: mx.array) -> mx.array:
+        if kernel.accepts(gate, x):
+            try:
+                return kernel(gate, x)
+            except RuntimeError:  # traced, see `_replace`
+                pass
+        return own(gate, x)
 
-        return swiglu
+    return swiglu
 
-    def _attention(self) -> Callable[..., mx.array]:
-        kernel = Attention(self._runtime)
 
-        def scaled_dot_product_attention(
-            queries: mx.array,
-            keys: mx.array,
-            values: mx.array,
-            cache: Any,
-            scale: float,
-            mask: mx.array | str | None,
-            sinks: mx.array | None = None,
-        ) -> mx.array:
-            plain = sinks is None and not hasattr(cache, "bits")
-            if plain and kernel.accepts(queries, keys, values, mask):
-                try:
-                    return kernel(queries, keys, values, scale, mask)
-                except RuntimeError:  # traced, see `_replace`
-                    pass
-            own = sys.modules[BASE].scaled_dot_product_attention
-            return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
+def _attention(kernel: Attention, own: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    def scaled_dot_product_attention(
+        queries: mx.array,
+        keys: mx.array,
+        values: mx.array,
+        cache: Any,
+        scale: float,
+        mask: mx.array | str | None,
+        sinks: mx.array | None = None,
+    ) -> mx.array:
+        plain = sinks is None and not hasattr(cache, "bits")
+        if plain and kernel.accepts(queries, keys, values, mask):
+            try:
+                return kernel(queries, keys, values, scale, mask)
+            except RuntimeError:  # traced, see `_replace`
+                pass
+        return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
 
-        return scaled_dot_product_attention
+    return scaled_dot_product_attention
 
 
 def _linear_kernel(module: Any, runtime: Runtime) -> LinearKernel | None:

@@ -136,6 +136,17 @@ def test_modules_stay_what_they_are(model_folder: Callable[[str], Path]) -> None
     assert type(mine.layers[0].self_attn).__module__ == type(plain.layers[0].self_attn).__module__
 
 
+def test_stages_get_as_many_kernels_as_the_whole_model(
+    model_folder: Callable[[str], Path],
+) -> None:
+    """Stages load mlx-lm outside `sys.modules`; attention must be found there too."""
+    folder = model_folder("8bit")
+    model, _ = load_model(folder)
+    in_stages = [kernels.install(load_stage(folder, lo, hi).model) for lo, hi in RANGES]
+    # The tied embedding is on both; its lookup on the first has an `as_linear` as well.
+    assert sum(in_stages) in {kernels.install(model), kernels.install(load_model(folder)[0]) + 1}
+
+
 def test_inside_a_traced_function_mlx_s_own_runs() -> None:
     """There, nothing has a value that a kernel could read."""
     layer = nn.Linear(64, 64)
