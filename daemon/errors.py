@@ -20,6 +20,7 @@
         |-- InvalidRequest
         |-- QueueFull
         |-- NotReady
+        |-- CancelledByOperator
         `-- StepFailed
 
 `GRPC_CODES` and `HTTP_CODES` say how each crosses a process border.
@@ -144,6 +145,10 @@ class NotReady(EngineError):
     """The cluster is not up; the text says what is missing."""
 
 
+class CancelledByOperator(EngineError):
+    """Somebody at the console ended this request; to send it again would not be his wish."""
+
+
 class StepFailed(EngineError):
     """The forward pass of a step raised; the text names the cause."""
 
@@ -160,6 +165,7 @@ GRPC_CODES: dict[type[ClusterError], str] = {
     InvalidRequest: "INVALID_ARGUMENT",
     QueueFull: "RESOURCE_EXHAUSTED",
     NotReady: "UNAVAILABLE",
+    CancelledByOperator: "CANCELLED",
     StepFailed: "INTERNAL",
 }
 
@@ -170,6 +176,8 @@ HTTP_CODES: dict[type[ClusterError], tuple[int, str, str | None]] = {
     InvalidRequest: (400, "invalid_request_error", None),
     QueueFull: (429, "rate_limit_error", "queue_full"),
     NotReady: (503, "server_error", "engine_not_ready"),
+    # Not a 5xx: client libraries send those again.
+    CancelledByOperator: (403, "request_cancelled", "cancelled_by_operator"),
     StepFailed: (500, "server_error", "step_failed"),
 }
 

@@ -193,3 +193,18 @@ class LinkState:
     rank: int
     peer: int
     up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A rank tells rank 0 that it is to be taken out of work, or (``on`` false) may work again."""
+
+    rank: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Rank 0 tells a rank that drains: nothing will be asked of it."""
+
+    rank: int

@@ -37,6 +37,8 @@ for _class in (
     messages.Assign,
     messages.Ready,
     messages.LinkState,
+    messages.Drain,
+    messages.Drained,
 ):
     codec.register(_class)
 

@@ -23,7 +23,7 @@ from daemon.cores import Cores
 from daemon.engine import loop
 from daemon.engine.follower import Follower
 from daemon.engine.front import EngineFront, ServedModel
-from daemon.engine.interfaces import Stop
+from daemon.engine.interfaces import CancelOrder, DrainOrder, Stop
 from daemon.engine.leader import Leader
 from daemon.engine.membership import Membership
 from daemon.engine.meter import Meter
@@ -74,9 +74,16 @@ class Worker:
 
     def obey(self, command: dict[str, Any]) -> None:
         """Take a command of the supervisor, on the lifeline's thread."""
-        if command["do"] == "trace":
-            steps = self._meter.traced(int(command["sequence"]), int(command["most"]))
-            self._reporter.answer(int(command["command"]), steps)
+        match command["do"]:
+            case "trace":
+                steps = self._meter.traced(int(command["sequence"]), int(command["most"]))
+                self._reporter.answer(int(command["command"]), steps)
+            case "drain" | "undrain" as order:
+                self._inbox.put(DrainOrder(on=order == "drain"))
+            case "cancel":
+                self._inbox.put(CancelOrder(str(command["request_id"])))
+            case other:
+                log.warning("unknown_command", extra={"fields": {"do": str(other)[:40]}})
 
     def run(self) -> None:
         """Serve until `stop`.

@@ -70,6 +70,7 @@ class WorkerSample:
             sample |= _of_shard(self.shard)
         if self.node is not None:
             sample["epoch"] = self.node.epoch
+            sample["drained"] = int(self.node.drained)
         if isinstance(self.node, Leader):
             sample |= self._of_leader(self.node, now_s)
         return sample

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 START_TIMEOUT_S = 600.0
+RANK_ACTIONS = {
+    "restart": "restart one rank's worker",
+    "drain": "take a rank out of work",
+    "undrain": "let it work again",
+    "kill": "end a rank's worker at once; it starts again",
+}
 DOWN_TIMEOUT_S = 15.0
 RECORD_LIMIT_MB = 1024
 COMMANDS = {
@@ -27,7 +33,8 @@ COMMANDS = {
     "down": ("act", "down"),
     "status": ("observe", "status"),
     "check": ("observe", "check"),
-    "restart": ("act", "restart"),
+    **dict.fromkeys(RANK_ACTIONS, ("act", "act")),
+    "cancel": ("act", "cancel"),
     "record": ("recording", "record"),
     "replay": ("recording", "replay"),
     "plan": ("plan", "plan"),
@@ -93,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     _add_target(top)
     commands = top.add_subparsers(
         dest="command",
-        metavar="up | down | status | check | restart | record | replay | plan | bench | chaos",
+        metavar="up | down | status | check | restart | drain | kill | ... | record | replay | plan | bench | chaos",
     )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
@@ -103,10 +110,11 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="exit code 0 when an expression holds")
     check.add_argument("expression", metavar="EXPRESSION", help="as 'ready==2 and restarts<3'")
     _add_target(check)
-    restart = commands.add_parser("restart", help="restart one rank's worker")
-    restart.add_argument("rank", type=int, metavar="RANK")
-    restart.add_argument("--generation", type=int, help="refuse if the rank is in another one")
-    _add_target(restart)
+    for name, text in RANK_ACTIONS.items():
+        _add_action(commands.add_parser(name, help=text), name)
+    cancel = commands.add_parser("cancel", help="end one request")
+    cancel.add_argument("request", metavar="REQUEST_ID")
+    _add_generation(cancel)
     _add_recording(
         commands.add_parser("record", help="keep all that ranks say in a file"),
         commands.add_parser("replay", help="show a recording or a capsule in the console"),
@@ -160,6 +168,19 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--compare", type=Path, metavar="FILE", help="ratios to the JSON of an earlier run"
     )
+
+
+def _add_action(action: argparse.ArgumentParser, name: str) -> None:
+    action.add_argument("rank", type=int, metavar="RANK")
+    if name == "restart":
+        text = "drain first, for so long at most"
+        action.add_argument("--drain", type=float, default=0.0, metavar="SECONDS", help=text)
+    _add_generation(action)
+
+
+def _add_generation(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--generation", type=int, help="refuse if the rank is in another one")
+    _add_target(action)
 
 
 def _add_chaos(chaos: argparse.ArgumentParser) -> None:

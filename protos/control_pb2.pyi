@@ -502,6 +502,7 @@ class RankStatus(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
+    DRAINED_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     world_size: _builtins.int
     state: Global___RankState.ValueType
@@ -546,6 +547,8 @@ class RankStatus(_message.Message):
     """why the rank is in its state, in words; may be empty"""
     build: _builtins.str
     """what runs there: versions of Python, MLX and the like"""
+    drained: _builtins.bool
+    """DRAINING, and nothing is left to do"""
     @_builtins.property
     def memory(self) -> Global___Memory: ...
     @_builtins.property
@@ -610,10 +613,11 @@ class RankStatus(_message.Message):
         links: _abc.Iterable[Global___LinkStatus] | None = ...,
         reason: _builtins.str = ...,
         build: _builtins.str = ...,
+        drained: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "counters", b"counters", "first_token_times", b"first_token_times", "memory", b"memory", "progress", b"progress", "stage_times", b"stage_times", "step_times", b"step_times"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "batch", b"batch", "boot_id", b"boot_id", "build", b"build", "control_port", b"control_port", "counters", b"counters", "epoch", b"epoch", "exit_cause", b"exit_cause", "first_token_times", b"first_token_times", "generation", b"generation", "host", b"host", "in_flight", b"in_flight", "last_step", b"last_step", "last_step_age_s", b"last_step_age_s", "layer_hi", b"layer_hi", "layer_lo", b"layer_lo", "links", b"links", "memory", b"memory", "model", b"model", "port", b"port", "progress", b"progress", "queue_depth", b"queue_depth", "rank", b"rank", "reason", b"reason", "restarts", b"restarts", "sequences", b"sequences", "stage_times", b"stage_times", "state", b"state", "step_times", b"step_times", "supervisor_pid", b"supervisor_pid", "tokens_per_s", b"tokens_per_s", "uptime_s", b"uptime_s", "version", b"version", "worker_pid", b"worker_pid", "world_size", b"world_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "batch", b"batch", "boot_id", b"boot_id", "build", b"build", "control_port", b"control_port", "counters", b"counters", "drained", b"drained", "epoch", b"epoch", "exit_cause", b"exit_cause", "first_token_times", b"first_token_times", "generation", b"generation", "host", b"host", "in_flight", b"in_flight", "last_step", b"last_step", "last_step_age_s", b"last_step_age_s", "layer_hi", b"layer_hi", "layer_lo", b"layer_lo", "links", b"links", "memory", b"memory", "model", b"model", "port", b"port", "progress", b"progress", "queue_depth", b"queue_depth", "rank", b"rank", "reason", b"reason", "restarts", b"restarts", "sequences", b"sequences", "stage_times", b"stage_times", "state", b"state", "step_times", b"step_times", "supervisor_pid", b"supervisor_pid", "tokens_per_s", b"tokens_per_s", "uptime_s", b"uptime_s", "version", b"version", "worker_pid", b"worker_pid", "world_size", b"world_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -916,7 +920,7 @@ class RestartRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     drain_timeout_s: _builtins.float
-    """0: at once"""
+    """drain first, for so long at most; 0: at once"""
     reason: _builtins.str
     """for the log and the events"""
     def __init__(
@@ -933,6 +937,56 @@ class RestartRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestartRequest: _TypeAlias = RestartRequest  # noqa: Y015
+
+@_typing.final
+class ActionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """the one that the caller saw"""
+    reason: _builtins.str
+    """for the log and the events"""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActionRequest: _TypeAlias = ActionRequest  # noqa: Y015
+
+@_typing.final
+class CancelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    request_id: _builtins.str
+    """as in RequestStatus, or its part before the slash for all choices"""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
 
 @_typing.final
 class ShutdownRequest(_message.Message):

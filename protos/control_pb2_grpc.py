@@ -54,6 +54,26 @@ class ControlStub:
                 request_serializer=protos_dot_control__pb2.RestartRequest.SerializeToString,
                 response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
                 _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/mlxconsole.v1.Control/Drain',
+                request_serializer=protos_dot_control__pb2.ActionRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
+                _registered_method=True)
+        self.Undrain = channel.unary_unary(
+                '/mlxconsole.v1.Control/Undrain',
+                request_serializer=protos_dot_control__pb2.ActionRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
+                _registered_method=True)
+        self.Kill = channel.unary_unary(
+                '/mlxconsole.v1.Control/Kill',
+                request_serializer=protos_dot_control__pb2.ActionRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/mlxconsole.v1.Control/Cancel',
+                request_serializer=protos_dot_control__pb2.CancelRequest.SerializeToString,
+                response_deserializer=protos_dot_control__pb2.ActionReply.FromString,
+                _registered_method=True)
         self.Shutdown = channel.unary_unary(
                 '/mlxconsole.v1.Control/Shutdown',
                 request_serializer=protos_dot_control__pb2.ShutdownRequest.SerializeToString,
@@ -100,6 +120,35 @@ class ControlServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Drain(self, request, context):
+        """Take this rank out of work: see docs/console.md, "Drain". Answers at once; RankStatus.drained
+        says when it is done. FAILED_PRECONDITION for a stale generation, as for all that follow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undrain(self, request, context):
+        """Let it take part again. A restart does so as well.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Kill(self, request, context):
+        """End the worker with SIGKILL; the supervisor starts another at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """End one request (rank 0 only): its client gets an error that says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Shutdown(self, request, context):
         """End this rank: worker, API process and supervisor. Answers before the supervisor exits.
         """
@@ -136,6 +185,26 @@ def add_ControlServicer_to_server(servicer, server):
             'Restart': grpc.unary_unary_rpc_method_handler(
                     servicer.Restart,
                     request_deserializer=protos_dot_control__pb2.RestartRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=protos_dot_control__pb2.ActionRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
+            ),
+            'Undrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undrain,
+                    request_deserializer=protos_dot_control__pb2.ActionRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
+            ),
+            'Kill': grpc.unary_unary_rpc_method_handler(
+                    servicer.Kill,
+                    request_deserializer=protos_dot_control__pb2.ActionRequest.FromString,
+                    response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=protos_dot_control__pb2.CancelRequest.FromString,
                     response_serializer=protos_dot_control__pb2.ActionReply.SerializeToString,
             ),
             'Shutdown': grpc.unary_unary_rpc_method_handler(
@@ -256,6 +325,114 @@ class Control:
             target,
             '/mlxconsole.v1.Control/Restart',
             protos_dot_control__pb2.RestartRequest.SerializeToString,
+            protos_dot_control__pb2.ActionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlxconsole.v1.Control/Drain',
+            protos_dot_control__pb2.ActionRequest.SerializeToString,
+            protos_dot_control__pb2.ActionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlxconsole.v1.Control/Undrain',
+            protos_dot_control__pb2.ActionRequest.SerializeToString,
+            protos_dot_control__pb2.ActionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Kill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlxconsole.v1.Control/Kill',
+            protos_dot_control__pb2.ActionRequest.SerializeToString,
+            protos_dot_control__pb2.ActionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mlxconsole.v1.Control/Cancel',
+            protos_dot_control__pb2.CancelRequest.SerializeToString,
             protos_dot_control__pb2.ActionReply.FromString,
             options,
             channel_credentials,

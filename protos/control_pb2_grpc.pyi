@@ -48,6 +48,16 @@ class ControlStub:
     """Stop the worker and start it again. FAILED_PRECONDITION when `generation` is not the one that
     the rank is in: the caller acted on an old picture.
     """
+    Drain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]
+    """Take this rank out of work: see docs/console.md, "Drain". Answers at once; RankStatus.drained
+    says when it is done. FAILED_PRECONDITION for a stale generation, as for all that follow.
+    """
+    Undrain: _grpc.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]
+    """Let it take part again. A restart does so as well."""
+    Kill: _grpc.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]
+    """End the worker with SIGKILL; the supervisor starts another at once."""
+    Cancel: _grpc.UnaryUnaryMultiCallable[_control_pb2.CancelRequest, _control_pb2.ActionReply]
+    """End one request (rank 0 only): its client gets an error that says so."""
     Shutdown: _grpc.UnaryUnaryMultiCallable[_control_pb2.ShutdownRequest, _control_pb2.ActionReply]
     """End this rank: worker, API process and supervisor. Answers before the supervisor exits."""
     Trace: _grpc.UnaryUnaryMultiCallable[_control_pb2.TraceRequest, _control_pb2.TraceReply]
@@ -71,6 +81,16 @@ class ControlAsyncStub(ControlStub):
     """Stop the worker and start it again. FAILED_PRECONDITION when `generation` is not the one that
     the rank is in: the caller acted on an old picture.
     """
+    Drain: _aio.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
+    """Take this rank out of work: see docs/console.md, "Drain". Answers at once; RankStatus.drained
+    says when it is done. FAILED_PRECONDITION for a stale generation, as for all that follow.
+    """
+    Undrain: _aio.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
+    """Let it take part again. A restart does so as well."""
+    Kill: _aio.UnaryUnaryMultiCallable[_control_pb2.ActionRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
+    """End the worker with SIGKILL; the supervisor starts another at once."""
+    Cancel: _aio.UnaryUnaryMultiCallable[_control_pb2.CancelRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
+    """End one request (rank 0 only): its client gets an error that says so."""
     Shutdown: _aio.UnaryUnaryMultiCallable[_control_pb2.ShutdownRequest, _control_pb2.ActionReply]  # type: ignore[assignment]
     """End this rank: worker, API process and supervisor. Answers before the supervisor exits."""
     Trace: _aio.UnaryUnaryMultiCallable[_control_pb2.TraceRequest, _control_pb2.TraceReply]  # type: ignore[assignment]
@@ -115,6 +135,40 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         """Stop the worker and start it again. FAILED_PRECONDITION when `generation` is not the one that
         the rank is in: the caller acted on an old picture.
         """
+
+    @_abc_1.abstractmethod
+    def Drain(
+        self,
+        request: _control_pb2.ActionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ActionReply, _abc.Awaitable[_control_pb2.ActionReply]]:
+        """Take this rank out of work: see docs/console.md, "Drain". Answers at once; RankStatus.drained
+        says when it is done. FAILED_PRECONDITION for a stale generation, as for all that follow.
+        """
+
+    @_abc_1.abstractmethod
+    def Undrain(
+        self,
+        request: _control_pb2.ActionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ActionReply, _abc.Awaitable[_control_pb2.ActionReply]]:
+        """Let it take part again. A restart does so as well."""
+
+    @_abc_1.abstractmethod
+    def Kill(
+        self,
+        request: _control_pb2.ActionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ActionReply, _abc.Awaitable[_control_pb2.ActionReply]]:
+        """End the worker with SIGKILL; the supervisor starts another at once."""
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _control_pb2.CancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ActionReply, _abc.Awaitable[_control_pb2.ActionReply]]:
+        """End one request (rank 0 only): its client gets an error that says so."""
 
     @_abc_1.abstractmethod
     def Shutdown(

@@ -123,7 +123,7 @@ class ControlClient:
 
         Args:
             generation: the one that the caller saw.
-            drain_timeout_s: how long the worker may take to leave; the daemon's default if 0.
+            drain_timeout_s: drain first, for so long at most; 0: at once.
             reason: for the log and the events.
             timeout_s: for the answer.
 
@@ -135,6 +135,42 @@ class ControlClient:
         )
         try:
             return await self._stub.Restart(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, timeout_s) from error
+
+    async def act(
+        self, action: str, generation: int, reason: str = "", timeout_s: float = CALL_TIMEOUT_S
+    ) -> control_pb2.ActionReply:
+        """Drain, undrain or kill (the ``action``) the worker of this generation.
+
+        Raises:
+            StaleGeneration: the rank has been restarted since.
+        """
+        calls = {"drain": self._stub.Drain, "undrain": self._stub.Undrain, "kill": self._stub.Kill}
+        request = control_pb2.ActionRequest(generation=generation, reason=reason)
+        try:
+            return await calls[action](request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._error(error, timeout_s) from error
+
+    async def cancel(
+        self,
+        request_id: str,
+        generation: int,
+        reason: str = "",
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> control_pb2.ActionReply:
+        """End a request, on rank 0.
+
+        Raises:
+            StaleGeneration: the rank has been restarted since.
+            InvalidRequest: this is not rank 0.
+        """
+        request = control_pb2.CancelRequest(
+            generation=generation, request_id=request_id, reason=reason
+        )
+        try:
+            return await self._stub.Cancel(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise self._error(error, timeout_s) from error
 

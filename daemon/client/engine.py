@@ -19,6 +19,7 @@ import grpc.aio
 
 from daemon.api.engine import GenerateCall, ModelInfo, TokenBatch
 from daemon.errors import (
+    CancelledByOperator,
     ClusterError,
     EngineError,
     InvalidRequest,
@@ -60,6 +61,7 @@ _ERRORS: dict[str, type[EngineError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
     "RESOURCE_EXHAUSTED": QueueFull,
     "UNAVAILABLE": NotReady,
+    "CANCELLED": CancelledByOperator,
 }
 
 

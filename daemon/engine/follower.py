@@ -7,11 +7,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from daemon.engine.interfaces import Event, PeerChange, Received, Report, Shard, Wire
+from daemon.engine.interfaces import DrainOrder, Event, PeerChange, Received, Report, Shard, Wire
 from daemon.engine.route import next_rank
 from daemon.engine.stage_runner import StageRunner
 from daemon.errors import CommError, ModelError
-from daemon.messages import Assign, Hello, LinkState, Ready, Refused, StepFrame, StepResult
+from daemon.messages import (
+    Assign,
+    Drain,
+    Drained,
+    Hello,
+    LinkState,
+    Ready,
+    Refused,
+    StepFrame,
+    StepResult,
+)
 
 if TYPE_CHECKING:
     from daemon.engine.meter import Meter
@@ -34,6 +44,9 @@ class Follower:
         self._report = report
         self._meter = meter
         self._idle_since = time.monotonic()
+        self._draining = False
+        self.drained = False
+        """Rank 0 asks nothing more of this rank. Read by the sampler."""
         self.epoch = 0
         """The epoch whose steps it runs; 0 before the first."""
 
@@ -52,6 +65,8 @@ class Follower:
         """Take one event."""
         if isinstance(event, PeerChange):
             self._peer_changed(event)
+        elif isinstance(event, DrainOrder):
+            self._drain(on=event.on)
         elif isinstance(event, Received):
             if self._runner.live:
                 now_s = time.monotonic()
@@ -64,6 +79,9 @@ class Follower:
                 self._assigned(value)
             elif isinstance(value, Refused):
                 raise ModelError(value.reason)
+            elif isinstance(value, Drained):
+                self.drained = self._draining
+                self._report.event("drained", f"rank {self._rank} has nothing left to do")
             else:
                 log.warning("unexpected_message", extra={"fields": {"type": type(value).__name__}})
 
@@ -71,6 +89,8 @@ class Follower:
         if change.rank == 0 and change.up:
             self._send(0, replace(self._hello, epoch=self.epoch))
             self._report.state("JOINING", "waiting for the plan")
+            if self._draining:
+                self._drain(on=True)  # a new rank 0 does not know
         elif change.rank == 0:
             self._report.event("epoch_ended", f"rank 0 lost: {change.reason}")
             self._report.state("JOINING", f"waiting for rank 0: {change.reason}")
@@ -93,8 +113,19 @@ class Follower:
         self.epoch = assign.epoch
         self._runner.live.clear()
         self._idle_since = time.monotonic()
-        self._report.state("READY")
+        self._report_state()
         self._send(0, Ready(assign.epoch, self._rank))
+
+    def _drain(self, *, on: bool) -> None:
+        self._draining, self.drained = on, False
+        self._report_state()
+        self._send(0, Drain(self._rank, on))
+
+    def _report_state(self) -> None:
+        if self._draining:
+            self._report.state("DRAINING", "taken out of work by the operator")
+        else:
+            self._report.state("READY")
 
     def _step(self, frame: StepFrame, arrived_s: float) -> None:
         if frame.step.epoch != self.epoch:

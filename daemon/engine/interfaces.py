@@ -94,8 +94,22 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainOrder:
+    """The operator takes this rank out of work, or lets it work again."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """The operator ends a request, by its id or by the part before the slash."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Leave the loop."""
 
 
-Event = Received | PeerChange | Submit | Cancel | Probe | Stop
+Event = Received | PeerChange | Submit | Cancel | Probe | DrainOrder | CancelOrder | Stop

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from daemon.engine.absence import Absence
+from daemon.engine.drains import Drains
 from daemon.engine.interfaces import (
     Cancel,
+    CancelOrder,
+    DrainOrder,
     Event,
     PeerChange,
     Probe,
@@ -24,8 +27,27 @@ from daemon.engine.route import next_rank
 from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
 from daemon.engine.suspects import MOST_LOSSES, Suspects
-from daemon.errors import CommError, EngineError, ModelError, NotReady, PlacementError, StepFailed
-from daemon.messages import Assign, Hello, LinkState, Ready, Refused, Step, StepFrame, StepResult
+from daemon.errors import (
+    CancelledByOperator,
+    CommError,
+    EngineError,
+    ModelError,
+    NotReady,
+    PlacementError,
+    StepFailed,
+)
+from daemon.messages import (
+    Assign,
+    Drain,
+    Drained,
+    Hello,
+    LinkState,
+    Ready,
+    Refused,
+    Step,
+    StepFrame,
+    StepResult,
+)
 
 if TYPE_CHECKING:
     from daemon.engine.membership import Membership
@@ -69,6 +91,7 @@ class Leader:
         self._limits = limits
         self._next: int | None = None
         self._absence = Absence(limits.absence_timeout_s)
+        self._drains = Drains()
         self._hopeless = ""
         self._pending = _Pending()
         self._idle_since = time.monotonic()
@@ -117,6 +140,7 @@ class Leader:
                 self._received(event.open())
                 self._idle_since = time.monotonic()
             case PeerChange(rank=rank, up=False, reason=reason):
+                self._end_drain(rank)  # whoever comes in its place was not taken out of work
                 self._ended(self._membership.lost(rank), f"rank {rank} lost: {reason}")
             case Submit(sequence=sequence):
                 self._submit(sequence)
@@ -124,6 +148,10 @@ class Leader:
                 self._cancel(listener, request_id)
             case Probe():
                 self._probe(event)
+            case DrainOrder(on=on):
+                self._drain(Drain(0, on))
+            case CancelOrder(request_id=request_id):
+                self._cancel_ordered(request_id)
             case _:
                 pass
 
@@ -143,6 +171,7 @@ class Leader:
         now = time.monotonic()
         self._tick_recovery(now)
         self._tick_absence(now)
+        self._tick_drains(now)
         timeout_s = self._limits.step_timeout_s
         overdue = [n for n, since in self._pending.since.items() if now - since > timeout_s]
         if not overdue:
@@ -192,6 +221,8 @@ class Leader:
                 self._wait(f"rank {value.rank} can't load: {error}")
             case Ready():
                 self._became_ready(self._membership.ready(value))
+            case Drain():
+                self._drain(value)
             case LinkState():
                 ended, order = self._membership.link(value)
                 self._ended(ended, f"link between rank {value.rank} and {value.peer} lost")
@@ -236,7 +267,7 @@ class Leader:
         # Here too: it may end again before the next look at deadlines.
         self._stopped_at = None
         self._absence.overdue(self._membership.missing, time.monotonic())
-        self._report.state("READY")
+        self._report_working()
         text = f"epoch {self._membership.epoch} runs"
         if self._outage is not None:
             text = self._outage.rebuilt(self._membership.epoch, time.monotonic())
@@ -244,12 +275,70 @@ class Leader:
                 self._outage = None  # nobody waits for a token
         self._report.event("epoch", text)
 
-    def _ended(self, ended: bool, reason: str) -> None:
+    def _report_working(self) -> None:
+        if self._drains.draining(0):
+            self._report.state("DRAINING", "taken out of work by the operator")
+        elif not self.waiting_for:
+            self._report.state("READY")
+
+    # ---- ranks taken out of work
+
+    @property
+    def drained(self) -> bool:
+        """Whether rank 0 drains and has nothing left to do. Read by the sampler."""
+        return self._drains.is_done(0)
+
+    def _drain(self, drain: Drain) -> None:
+        rank = drain.rank
+        if not drain.on:
+            if self._end_drain(rank):
+                self._ended(self._membership.running, f"rank {rank} works again", accuse=False)
+                self._begin(self._membership.take_back(rank))
+        elif not self._drains.draining(rank):
+            self._take_out(rank)
+        if rank == 0:
+            self._report_working()
+        self._tick_drains(time.monotonic())
+
+    def _take_out(self, rank: int) -> None:
+        """Move a rank's layers to the others if they have room, else admit no more requests."""
+        if rank != 0:
+            try:
+                order = self._membership.retire(rank)
+            except ModelError as error:
+                self._report.event("drain", f"rank {rank}: its layers stay: {error}")
+            else:
+                self._drains.moved(rank)
+                text = f"rank {rank} drains: the others take its layers"
+                self._ended(ended=True, reason=text, accuse=False)
+                self._begin(order)
+                return
+        self._drains.hold(rank, time.monotonic())
+        self._scheduler.admitting = False
+        self._report.event("drain", f"rank {rank} drains: no new request begins")
+
+    def _end_drain(self, rank: int) -> bool:
+        was_moved = self._drains.end(rank)
+        self._scheduler.admitting = self._drains.admits
+        return was_moved
+
+    def _tick_drains(self, now_s: float) -> None:
+        for rank in self._drains.done(self._scheduler.running):
+            if rank == 0:
+                self._report.event("drained", "rank 0 has nothing left to do")
+            else:
+                self._send(rank, Drained(rank))
+        if self._drains.held_s(now_s) > self._limits.recovery_timeout_s:
+            error = NotReady("a rank is taken out of work: no new request begins until it is back")
+            self._tell(self._scheduler.fail_waiting(error))
+
+    def _ended(self, ended: bool, reason: str, *, accuse: bool = True) -> None:
         if ended:
             # An epoch that ends before its first token prolongs the outage before it.
             now_s, live = time.monotonic(), self._scheduler.running
             self._outage = self._outage or Outage(reason, now_s, live)
-            self._accuse(reason)
+            if accuse:
+                self._accuse(reason)
             self._forget_steps()
             self._report.event("epoch_ended", reason)
         self._wait(self._membership.waiting_for)
@@ -333,6 +422,15 @@ class Leader:
                 self._suspects.clear(sequence)
                 self._scheduler.cancel(sequence)
 
+    def _cancel_ordered(self, request_id: str) -> None:
+        wanted = [s for s in self._requests.values() if _is_called(s, request_id)]
+        for sequence in wanted:
+            self._scheduler.cancel(sequence)
+            error = CancelledByOperator("cancelled by the operator")
+            self._tell([(sequence, Update(sequence.request_id, error=error))])
+        text = f"{request_id}: {len(wanted) or 'none'} cancelled by the operator"
+        self._report.event("cancel", text)
+
     def _probe(self, probe: Probe) -> None:
         if not self._membership.running:
             probe.done(NotReady(self.waiting_for))
@@ -360,3 +458,7 @@ class Leader:
             sequence.first_token_at_s = now_s
             self._meter.first_token_times.add(now_s - sequence.submitted_at_s)
         sequence.last_token_at_s = now_s
+
+
+def _is_called(sequence: Sequence, request_id: str) -> bool:
+    return request_id in {sequence.request_id, sequence.request_id.rpartition("/")[0]}

@@ -33,6 +33,8 @@ class Membership:
         self._broken: set[frozenset[int]] = set()
         self._assigned = False
         self._absent: set[int] = set()
+        self._retired: dict[int, Hello] = {}
+        """Greetings of ranks that are there and drained; they are absent as well."""
 
     def hello(self, hello: Hello) -> Assign | None:
         """A rank asks to take part; the order to send to everyone, once all have.
@@ -51,6 +53,7 @@ class Membership:
             # takes its layers from those who carried them.
             self._end_epoch()
         self._absent.discard(hello.rank)
+        self._retired.pop(hello.rank, None)
         self._hellos[hello.rank] = hello
         self._broken = {link for link in self._broken if hello.rank not in link}
         return self._begin()
@@ -58,6 +61,7 @@ class Membership:
     def lost(self, rank: int) -> bool:
         """A rank is gone; whether an epoch that was under way has ended by that."""
         self._hellos.pop(rank, None)
+        self._retired.pop(rank, None)
         return rank not in self._absent and self._end_epoch()
 
     def do_without(self, ranks: tuple[int, ...]) -> Assign | None:
@@ -73,6 +77,25 @@ class Membership:
         except ModelError:
             self._absent = before
             raise
+
+    def retire(self, rank: int) -> Assign | None:
+        """End the epoch and let the others carry the layers of a rank that is there and drains.
+
+        Raises:
+            PlacementError: they have not the memory; nothing has changed.
+        """
+        others = {other: hello for other, hello in self._hellos.items() if other != rank}
+        self.planner(others)
+        if rank in self._hellos:
+            self._retired[rank] = self._hellos.pop(rank)
+            self._absent.add(rank)
+            self._end_epoch()
+        return self._begin()
+
+    def take_back(self, rank: int) -> Assign | None:
+        """Give layers again to a rank that was retired."""
+        hello = self._retired.get(rank)
+        return self.hello(hello) if hello else None
 
     @property
     def present(self) -> tuple[int, ...]:

@@ -47,6 +47,8 @@ class Scheduler:
         self._live: dict[int, Sequence] = {}
         self._next_id = 1
         self._next_step = 1
+        self.admitting = True
+        """While false, new sequences wait, and those that live run to their end."""
 
     @property
     def queue_depth(self) -> int:
@@ -149,8 +151,14 @@ class Scheduler:
         self._waiting.clear()
         return [self._end(sequence, error) for sequence in everyone]
 
+    def fail_waiting(self, error: Exception) -> list[tuple[Sequence, Update]]:
+        """End every sequence that waits for a place."""
+        everyone = list(self._waiting)
+        self._waiting.clear()
+        return [self._end(sequence, error) for sequence in everyone]
+
     def _admit(self) -> None:
-        while self._waiting and len(self._live) < self._limits.max_sequences:
+        while self.admitting and self._waiting and len(self._live) < self._limits.max_sequences:
             sequence = self._waiting.popleft()
             sequence.sequence_id = self._next_id
             self._next_id += 1

@@ -68,6 +68,14 @@ class Supervised(Protocol):
         """Begin a restart; the generation to come. Raises StaleGeneration, NotReady."""
         ...
 
+    def order(self, name: str, generation: int, reason: str, **details: str) -> None:
+        """Have the worker drain, undrain or cancel. Raises StaleGeneration, NotReady."""
+        ...
+
+    def kill(self, generation: int, reason: str) -> int:
+        """End the worker at once; the generation to come. Raises StaleGeneration, NotReady."""
+        ...
+
     def shutdown(self, grace_s: float, reason: str) -> None:
         """Begin to end."""
         ...
@@ -121,12 +129,11 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.RestartRequest, context: Context
     ) -> control_pb2.ActionReply:
         """Stop the worker and start it again."""
-        reason = request.reason or "no reason given"
         try:
             generation = self._supervised.restart(
                 request.generation,
                 max(0.0, request.drain_timeout_s),
-                f"restarted by {context.peer()}: {reason}",
+                f"restarted by {_who(request.reason, context)}",
             )
         except ClusterError as error:
             return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
@@ -144,6 +151,63 @@ class ControlService(control_pb2_grpc.ControlServicer):
             message="shutting down", generation=self._supervised.status().generation
         )
 
+    async def Drain(  # noqa: N802  named by control.proto
+        self, request: control_pb2.ActionRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """Take the rank out of work."""
+        text = "drains: its layers move, or no new request begins"
+        return await self._order("drain", request, context, text)
+
+    async def Undrain(  # noqa: N802  named by control.proto
+        self, request: control_pb2.ActionRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """Let it work again."""
+        return await self._order("undrain", request, context, "takes part again")
+
+    async def Cancel(  # noqa: N802  named by control.proto
+        self, request: control_pb2.CancelRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """End one request."""
+        if self._supervised.status().rank != 0:
+            return await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "requests are cancelled on rank 0"
+            )
+        text = f"{request.request_id} is being cancelled"
+        return await self._order("cancel", request, context, text, request_id=request.request_id)
+
+    async def Kill(  # noqa: N802  named by control.proto
+        self, request: control_pb2.ActionRequest, context: Context
+    ) -> control_pb2.ActionReply:
+        """End the worker with SIGKILL."""
+        try:
+            generation = self._supervised.kill(
+                request.generation, f"killed by {_who(request.reason, context)}"
+            )
+        except ClusterError as error:
+            return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+        return control_pb2.ActionReply(
+            message=f"killed: generation {generation} follows", generation=generation
+        )
+
+    async def _order(
+        self,
+        name: str,
+        request: control_pb2.ActionRequest | control_pb2.CancelRequest,
+        context: Context,
+        text: str,
+        **details: str,
+    ) -> control_pb2.ActionReply:
+        try:
+            self._supervised.order(
+                name,
+                request.generation,
+                " ".join([name, *details.values(), "by", _who(request.reason, context)]),
+                **details,
+            )
+        except ClusterError as error:
+            return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
+        return control_pb2.ActionReply(message=text, generation=request.generation)
+
     async def Trace(  # noqa: N802  named by control.proto
         self, request: control_pb2.TraceRequest, context: Context
     ) -> control_pb2.TraceReply:
@@ -153,6 +217,10 @@ class ControlService(control_pb2_grpc.ControlServicer):
         except ClusterError as error:
             return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
         return control_pb2.TraceReply(steps=steps, rank=self._supervised.status().rank)
+
+
+def _who(reason: str, context: Context) -> str:
+    return f"{context.peer()}: {reason or 'no reason given'}"
 
 
 def cluster_info(settings: Settings) -> control_pb2.ClusterInfo:

@@ -20,6 +20,7 @@ _GAUGES = {
     "sequences": 32,
     "batch": 32,
     "in_flight": 32,
+    "drained": 1,
     "last_step": 64,
     "last_step_age_s": 64,
 }

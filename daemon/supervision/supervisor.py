@@ -42,6 +42,7 @@ _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MEASURE_INTERVAL_S = 1.0
 _AFTER_KILL_S = 5.0  # a process that the kernel can't end by then is left to it
 _PORT_PATIENCE_S = 1.0  # children of a supervisor that was just killed take a moment to go
+_LOOK_S = 0.05
 _SERVER_GRACE_S = 0.5  # for the last frames of readers
 
 
@@ -87,6 +88,7 @@ class Supervisor:
         self._traces = Traces()
         self._stop = asyncio.Event()
         self._stop_grace_s = settings.limits.shutdown_grace_s
+        self._tasks: asyncio.TaskGroup | None = None
         self._worker: Child | None = None
         self._api: Child | None = None
 
@@ -154,14 +156,46 @@ class Supervisor:
         return await self._traces.ask(self._worker.command, sequence, most_steps)
 
     def restart(self, generation: int, drain_timeout_s: float, reason: str) -> int:
-        """Begin to restart the worker; the generation that follows.
+        """Begin to restart the worker, after it has drained if there is a timeout for that.
 
-        A drain timeout of 0 asks the worker to leave at once; it still gets the usual grace.
+        Returns:
+            The generation that follows.
 
         Raises:
             StaleGeneration: the worker is another one than the caller saw.
             NotReady: the supervisor is starting or ending.
         """
+        worker = self._current(generation)
+        self.history.event("restart", reason)
+        if drain_timeout_s and worker.life.state in {"READY", "DRAINING"} and self._tasks:
+            worker.command({"do": "drain"})
+            self._tasks.create_task(self._restart_drained(generation, drain_timeout_s, reason))
+        else:
+            self._restart_now(worker, reason)
+        return generation + 1
+
+    def order(self, name: str, generation: int, reason: str, **details: str) -> None:
+        """Have the worker do what the operator wants: drain, undrain or cancel.
+
+        Raises:
+            StaleGeneration, NotReady: as for `restart`.
+        """
+        self._current(generation).command({"do": name, **details})
+        self.history.event(name, reason)
+
+    def kill(self, generation: int, reason: str) -> int:
+        """End the worker at once and start another; the generation that follows.
+
+        Raises:
+            StaleGeneration, NotReady: as for `restart`.
+        """
+        worker = self._current(generation)
+        self.history.event("kill", reason)
+        worker.restart(reason, 0.0)
+        return generation + 1
+
+    def _current(self, generation: int) -> Child:
+        """The worker, if it is the one that the caller saw."""
         worker = self._worker
         if worker is None or self._stop.is_set():
             raise NotReady(f"rank {self.rank} is shutting down or has not started yet")
@@ -171,11 +205,23 @@ class Supervisor:
                 f"rank {self.rank} is in generation {current}, not {generation}: "
                 "it has been restarted since; look again"
             )
-        self.history.event("restart", reason)
-        worker.restart(reason, drain_timeout_s or self.settings.limits.shutdown_grace_s)
+        return worker
+
+    async def _restart_drained(self, generation: int, timeout_s: float, reason: str) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        # No event to wait for: the sample may never come.
+        while time.monotonic() < deadline_s and not self._record.gauges.get("drained"):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)  # samples come four times a second
+        worker = self._worker
+        if worker is not None and worker.life.generation == generation and not self._stop.is_set():
+            if not self._record.gauges.get("drained"):
+                self.history.event("drain", f"not drained within {timeout_s:g} s: restarts anyway")
+            self._restart_now(worker, reason)
+
+    def _restart_now(self, worker: Child, reason: str) -> None:
+        worker.restart(reason, self.settings.limits.shutdown_grace_s)
         if self._api is not None and self._api.life.phase is Phase.GIVEN_UP:
             self._api.restart(reason, self.settings.limits.shutdown_grace_s)
-        return current + 1
 
     def shutdown(self, grace_s: float, reason: str) -> None:
         """Begin to end; asked again, it kills what still lives."""
@@ -201,6 +247,7 @@ class Supervisor:
             await self._check_child_ports()
             on_listening()
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 self._create_children(tasks)
                 measuring = tasks.create_task(self._measure())
                 if not self._stop.is_set():

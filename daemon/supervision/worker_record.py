@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daemon.supervision.reports import Numbers, SampleReport
 
 
-_OF_THE_MOMENT = ("queue_depth", "sequences", "batch", "in_flight", "last_step_age_s")
+_OF_THE_MOMENT = ("queue_depth", "sequences", "batch", "in_flight", "drained", "last_step_age_s")
 
 
 class WorkerRecord:

@@ -1,4 +1,4 @@
-"""`down` and `restart`: commands that change a running cluster."""
+"""Commands that change a running cluster: `down`, and what is done to a rank or a request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from daemon.errors import SettingsError
 from mlxconsole.commands.target import ask_all, find_cluster, state_dir
 from mlxconsole.commands.terminal_output import say
 from mlxconsole.local.stop import take_down, take_down_remote
+from mlxconsole.source.base import Action
 from mlxconsole.source.live import LiveSource
 
 if TYPE_CHECKING:
@@ -26,22 +27,29 @@ def down(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def restart(arguments: argparse.Namespace) -> int:
-    """Restart one rank's worker, in the generation it is in now or that --generation names."""
-    say(asyncio.run(_restart(arguments)))
+def act(arguments: argparse.Namespace) -> int:
+    """Restart, drain, undrain or kill a rank, in its generation now or that of --generation."""
+    say(asyncio.run(_act(arguments, arguments.rank)))
     return 0
 
 
-async def _restart(arguments: argparse.Namespace) -> str:
+def cancel(arguments: argparse.Namespace) -> int:
+    """End one request."""
+    say(asyncio.run(_act(arguments, 0)))
+    return 0
+
+
+async def _act(arguments: argparse.Namespace, rank: int) -> str:
     cluster = await find_cluster(arguments)
-    member = next((m for m in cluster.members if m.rank == arguments.rank), None)
+    member = next((m for m in cluster.members if m.rank == rank), None)
     if member is None:
         raise SettingsError(
-            f"there is no rank {arguments.rank}: this cluster has ranks 0 to "
-            f"{len(cluster.members) - 1}"
+            f"there is no rank {rank}: this cluster has ranks 0 to {len(cluster.members) - 1}"
         )
     generation = arguments.generation
     if generation is None:
         answers = await ask_all([member])
         generation = answers[member.rank].generation if answers else 0
-    return await LiveSource(cluster).restart(member.rank, generation)
+    drain_s, request_id = getattr(arguments, "drain", 0.0), getattr(arguments, "request", "")
+    action = Action(arguments.command, rank, generation, drain_s, request_id)
+    return await LiveSource(cluster).act(action)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from mlxconsole.cluster import Cluster
-    from protos.control_pb2 import WatchFrame
+    from protos.control_pb2 import TraceStep, WatchFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,22 @@ Update = FrameArrived | ContactLost
 Sink = Callable[[Update], None]
 
 
+ActionName = Literal["restart", "drain", "undrain", "kill", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What an operator wants to happen to a rank as he saw it."""
+
+    name: ActionName
+    rank: int
+    generation: int
+    drain_timeout_s: float = 0.0
+    """Of a restart: drain first, for so long at most."""
+    request_id: str = ""
+    """Of a cancel."""
+
+
 class Source(Protocol):
     """Follows every rank of one cluster, in the event loop that runs `follow`."""
 
@@ -54,11 +70,15 @@ class Source(Protocol):
         """Give ``sink`` every update, until cancelled."""
         ...
 
-    async def restart(self, rank: int, generation: int) -> str:
-        """Restart a rank that is still in ``generation``; what the rank answers, in words.
+    async def act(self, action: Action) -> str:
+        """Do something to a rank that is still in the action's generation; its answer, in words.
 
         Raises:
             StaleGeneration: the rank has been restarted since.
             NotReady: the rank can't be reached.
         """
+        ...
+
+    async def trace(self, rank: int, sequence: int) -> list[TraceStep]:
+        """The last steps of a rank, of one sequence if not 0. Raises NotReady."""
         ...

@@ -10,8 +10,8 @@ from mlxconsole.source.base import ContactLost, FrameArrived
 
 if TYPE_CHECKING:
     from mlxconsole.cluster import Cluster
-    from mlxconsole.source.base import Sink, Update
-    from protos.control_pb2 import WatchFrame
+    from mlxconsole.source.base import Action, Sink, Update
+    from protos.control_pb2 import TraceStep, WatchFrame
 
 
 class FakeSource:
@@ -19,12 +19,14 @@ class FakeSource:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.restarts: list[tuple[int, int]] = []
-        """(rank, generation) of every restart, refused ones too."""
+        self.acts: list[Action] = []
+        """Every action that was asked for, refused ones too."""
+        self.traces: dict[int, list[TraceStep]] = {}
+        """What `trace` answers, by rank."""
         self.read_only = False
         """See `Source.read_only`."""
         self.refusal: Exception | None = None
-        """Raised by `restart` when set."""
+        """Raised by `act` when set."""
         self._updates: asyncio.Queue[Update] = asyncio.Queue(maxsize=10_000)
 
     def show(self, rank: int, frame: WatchFrame) -> None:
@@ -40,9 +42,14 @@ class FakeSource:
         while True:
             sink(await self._updates.get())
 
-    async def restart(self, rank: int, generation: int) -> str:
-        """See `Source.restart`."""
-        self.restarts.append((rank, generation))
+    async def act(self, action: Action) -> str:
+        """See `Source.act`."""
+        self.acts.append(action)
         if self.refusal:
             raise self.refusal
-        return f"rank {rank} restarts"
+        return f"rank {action.rank}: {action.name} begins"
+
+    async def trace(self, rank: int, sequence: int) -> list[TraceStep]:
+        """See `Source.trace`."""
+        steps = self.traces.get(rank, [])
+        return [s for s in steps if not sequence or sequence in s.sequences]

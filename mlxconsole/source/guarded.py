@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlxconsole.cluster import Cluster
-    from mlxconsole.source.base import Sink, Source
+    from mlxconsole.source.base import Action, Sink, Source
+    from protos.control_pb2 import TraceStep
 
 
 def on_loopback(cluster: Cluster) -> bool:
@@ -44,31 +45,36 @@ class GuardedSource:
         """See `Source.follow`."""
         await self._source.follow(sink)
 
-    async def restart(self, rank: int, generation: int) -> str:
-        """See `Source.restart`.
+    async def act(self, action: Action) -> str:
+        """See `Source.act`.
 
         Raises:
             SettingsError: this console may only watch, or the action can't be recorded.
         """
         if self.read_only:
             raise SettingsError("this console is read-only: start it with --allow-actions")
-        self._record("restart", rank, generation, "asked")
+        self._record(action, "asked")
         try:
-            answer = await self._source.restart(rank, generation)
+            answer = await self._source.act(action)
         except ClusterError as error:
-            self._record("restart", rank, generation, f"refused: {error}")
+            self._record(action, f"refused: {error}")
             raise
-        self._record("restart", rank, generation, f"done: {answer}")
+        self._record(action, f"done: {answer}")
         return answer
 
-    def _record(self, action: str, rank: int, generation: int, outcome: str) -> None:
+    async def trace(self, rank: int, sequence: int) -> list[TraceStep]:
+        """See `Source.trace`; it changes nothing."""
+        return await self._source.trace(rank, sequence)
+
+    def _record(self, action: Action, outcome: str) -> None:
         line = {
             "time_s": round(time.time(), 3),
             "user": getpass.getuser(),
             "cluster": self.cluster.name,
-            "action": action,
-            "rank": rank,
-            "generation": generation,
+            "action": action.name,
+            "rank": action.rank,
+            "generation": action.generation,
+            **({"request_id": action.request_id} if action.request_id else {}),
             "outcome": outcome,
         }
         try:

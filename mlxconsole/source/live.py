@@ -16,9 +16,11 @@ from mlxconsole.source.base import ContactLost, FrameArrived
 
 if TYPE_CHECKING:
     from mlxconsole.cluster import Cluster, Member
-    from mlxconsole.source.base import Sink
+    from mlxconsole.source.base import Action, Sink
+    from protos.control_pb2 import TraceStep
 
 HISTORY_LINES = 500
+REASON = "asked for by the console"
 
 
 class LiveSource:
@@ -43,12 +45,25 @@ class LiveSource:
             for member in self._cluster.members:
                 group.create_task(self._follow_rank(member, sink), name=f"rank {member.rank}")
 
-    async def restart(self, rank: int, generation: int) -> str:
-        """See `Source.restart`."""
-        member = next(m for m in self._cluster.members if m.rank == rank)
-        async with ControlClient(member.host, member.control_port) as client:
-            reply = await client.restart(generation, reason="asked for by the console")
+    async def act(self, action: Action) -> str:
+        """See `Source.act`."""
+        async with self._client(action.rank) as client:
+            if action.name == "restart":
+                reply = await client.restart(action.generation, action.drain_timeout_s, REASON)
+            elif action.name == "cancel":
+                reply = await client.cancel(action.request_id, action.generation, REASON)
+            else:
+                reply = await client.act(action.name, action.generation, REASON)
         return reply.message
+
+    async def trace(self, rank: int, sequence: int) -> list[TraceStep]:
+        """See `Source.trace`."""
+        async with self._client(rank) as client:
+            return await client.trace(sequence)
+
+    def _client(self, rank: int) -> ControlClient:
+        member = next(m for m in self._cluster.members if m.rank == rank)
+        return ControlClient(member.host, member.control_port)
 
     async def _follow_rank(self, member: Member, sink: Sink) -> None:
         backoff = Backoff(*self._retry_s)

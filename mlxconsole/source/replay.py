@@ -10,13 +10,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from daemon.errors import SettingsError
+from daemon.errors import NotReady, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlxconsole.cluster import Cluster
-    from mlxconsole.source.base import Sink, Update
+    from mlxconsole.source.base import Action, Sink, Update
+    from protos.control_pb2 import TraceStep
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TICK_S = 0.05
@@ -105,13 +106,17 @@ class ReplaySource:
                 coming = next(self._updates, None)
             await asyncio.sleep(0 if playback.hurrying else TICK_S)
 
-    async def restart(self, rank: int, generation: int) -> str:
-        """See `Source.restart`.
+    async def act(self, action: Action) -> str:
+        """See `Source.act`.
 
         Raises:
             SettingsError: always; what is over can't be changed.
         """
-        raise SettingsError(f"this is a recording: rank {rank} can't be restarted in it")
+        raise SettingsError(f"this is a recording: no {action.name} of rank {action.rank} in it")
+
+    async def trace(self, rank: int, sequence: int) -> list[TraceStep]:
+        """See `Source.trace`: steps are asked for live, not recorded."""
+        raise NotReady(f"this is a recording: rank {rank} can't be asked for {sequence}'s steps")
 
 
 def _minutes(seconds: float) -> str:

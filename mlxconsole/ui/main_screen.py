@@ -15,6 +15,8 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from mlxconsole.log_selection import compiled
+from mlxconsole.ui.acting import Acting
+from mlxconsole.ui.action_dialog import ActionDialog
 from mlxconsole.ui.capsule_export import CapsuleExport
 from mlxconsole.ui.chart_view import ChartView
 from mlxconsole.ui.commands import Command, Palette, commands, named
@@ -23,8 +25,6 @@ from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.prompt import Prompt
 from mlxconsole.ui.rank_table import RankTable
-from mlxconsole.ui.restart import Restart
-from mlxconsole.ui.restart_dialog import RestartDialog
 from mlxconsole.ui.tabs import PAGES, Tabs
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from mlxconsole.alerts import Alerts
     from mlxconsole.recording.flight import FlightRecorder
-    from mlxconsole.source.base import Source
+    from mlxconsole.source.base import ActionName, Source
     from mlxconsole.store import Store
 
 
-CHANGES = frozenset({"restart"})
+CHANGES = frozenset({"act", "cancel_request"})
 """Actions that change the cluster."""
 
 
@@ -74,7 +74,10 @@ class MainScreen(Screen[None]):
         Binding("right_parenthesis", "speed(1)", "Play faster", id="time.faster", show=False),
         Binding("0", "live", "Back to now", id="time.live", show=False),
         Binding("e", "export", "Capsule: last minutes", id="capsule.write", show=False),
-        Binding("R", "restart", "Restart rank", id="rank.restart"),
+        Binding("R", "act('restart')", "Restart", id="rank.restart"),
+        Binding("D", "act('drain')", "Drain", id="rank.drain"),
+        Binding("U", "act('undrain')", "Undrain rank", id="rank.undrain", show=False),
+        Binding("X", "act('kill')", "Kill rank", id="rank.kill", show=False),
         Binding("q", "app.quit", "Quit", id="app.quit"),
     ]
 
@@ -95,7 +98,7 @@ class MainScreen(Screen[None]):
         self._events = LogView("events", store.events, store)
         self._charts = ChartView(store)
         self._prompt = Prompt()
-        self._restart = Restart(self, store, source)
+        self._acting = Acting(self, store, source)
         self._capsule = CapsuleExport(self, store, flight)
 
     @property
@@ -155,7 +158,7 @@ class MainScreen(Screen[None]):
             "Log and events": LogView.BINDINGS,
             "Charts": ChartView.BINDINGS,
             "Filter and command line": Prompt.BINDINGS,
-            "Restart dialog": RestartDialog.BINDINGS,
+            "Dialogs": ActionDialog.BINDINGS,
         }
         self.app.push_screen(HelpScreen(sections))
 
@@ -256,9 +259,9 @@ class MainScreen(Screen[None]):
         self._events.choose(self._events.wanted, past.events_end if past else None)
         self.paint()
 
-    def action_restart(self) -> None:
-        """Ask, then restart the selected rank."""
+    def action_act(self, name: ActionName) -> None:
+        """Ask, then do something to the tagged ranks, or to the one under the cursor."""
         if self._timeline.shown:
             self.notify("This is the past: 0 goes back to now", severity="warning")
         else:
-            self._restart.ask(self._table.selected)
+            self._acting.ask(name, self._table.chosen)

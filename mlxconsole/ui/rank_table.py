@@ -48,6 +48,8 @@ class RankTable(ScrollView, can_focus=True):
         super().__init__(id="ranks")
         self._store = store
         self._rows: tuple[Row, ...] = ()
+        self.tagged: set[int] = set()
+        """Ranks that actions are about, together."""
         self._title = ""
         self._cache: LRUCache[tuple[Row | str, int, bool], Strip] = LRUCache(512)
 
@@ -56,6 +58,13 @@ class RankTable(ScrollView, can_focus=True):
         """The rank under the cursor."""
         views = list(self._store.ranks.values())
         return views[self.cursor] if self.cursor < len(views) else None
+
+    @property
+    def chosen(self) -> list[RankView]:
+        """The ranks that an action is about: those tagged, else the one under the cursor."""
+        tagged = [v for rank, v in self._store.ranks.items() if rank in self.tagged]
+        selected = self.selected
+        return tagged or ([selected] if selected else [])
 
     def paint(self) -> None:
         """Take the store's present picture; repaint only if a character of it changed."""

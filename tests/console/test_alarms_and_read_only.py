@@ -44,4 +44,4 @@ async def test_read_only_hides_and_blocks() -> None:
         assert "rank.restart" not in {command.name for command in main.commands()}
         await pilot.press("colon", *"rank.restart", "enter")
         await running.shows("no such command")
-        assert source.restarts == []
+        assert source.acts == []

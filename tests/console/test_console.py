@@ -11,16 +11,16 @@ from textual.events import MouseScrollDown, MouseScrollUp
 
 from daemon.errors import StaleGeneration
 from mlxconsole.source import seeded
-from mlxconsole.source.base import ContactLost, FrameArrived
+from mlxconsole.source.base import Action, ContactLost, FrameArrived
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.store import Store
+from mlxconsole.ui.action_dialog import ActionDialog
 from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.prompt import Prompt
 from mlxconsole.ui.rank_table import RankTable
-from mlxconsole.ui.restart_dialog import RestartDialog
 from protos.control_pb2 import LogLine
 from tests.support.console_pilot import Console
 
@@ -78,12 +78,12 @@ async def test_restart_rests_on_cancel() -> None:
     async with console() as running:
         for leave in ("enter", "escape"):
             await running.pilot.press("R")
-            assert isinstance(running.app.screen, RestartDialog)
+            assert isinstance(running.app.screen, ActionDialog)
             assert running.app.focused is not None
             assert running.app.focused.id == "cancel"
             await running.pilot.press(leave)
             assert isinstance(running.app.screen, MainScreen)
-        assert running.source.restarts == []
+        assert running.source.acts == []
 
 
 async def test_the_dialog_names_rank_generation_and_cost() -> None:
@@ -104,8 +104,8 @@ async def test_confirming_sends_the_generation_that_was_seen() -> None:
         status = running.app.store.ranks[1]
         await running.until(lambda: status.status is not None and status.status.generation == 2)
         await running.pilot.press("right", "enter")
-        await running.until(lambda: running.source.restarts == [(1, 1)])
-        await running.shows("rank 1 restarts")
+        await running.until(lambda: running.source.acts == [Action("restart", 1, 1)])
+        await running.shows("rank 1: restart begins")
 
 
 async def test_a_stale_generation_is_shown_and_recorded() -> None:
@@ -114,7 +114,7 @@ async def test_a_stale_generation_is_shown_and_recorded() -> None:
         running.source.refusal = StaleGeneration("rank 0 is in generation 2 by now: look again")
         await running.pilot.press("R", "tab", "enter")
         await running.shows("restart of rank 0 refused: rank 0 is in generation 2 by now")
-        await running.shows("Rank 0 not restarted")
+        await running.shows("Rank 0: restart refused")
 
 
 async def test_a_rank_out_of_reach_is_not_restarted() -> None:
@@ -235,7 +235,7 @@ async def test_help_lists_the_keys_and_closes() -> None:
 
 async def test_every_key_has_a_name() -> None:
     """An id lets users and the footer refer to it."""
-    for owner in (MainScreen, RankTable, LogView, Prompt, RestartDialog, HelpScreen):
+    for owner in (MainScreen, RankTable, LogView, Prompt, ActionDialog, HelpScreen):
         assert all(getattr(binding, "id", None) for binding in owner.BINDINGS), owner
 
 

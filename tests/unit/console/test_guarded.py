@@ -10,6 +10,7 @@ import pytest
 
 from daemon.errors import SettingsError, StaleGeneration
 from mlxconsole.source import seeded
+from mlxconsole.source.base import Action
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.source.guarded import GuardedSource, on_loopback
 
@@ -33,8 +34,8 @@ async def test_a_read_only_source_calls_nobody(tmp_path: Path) -> None:
     inner = FakeSource(seeded.cluster(1))
     guarded = GuardedSource(inner, read_only=True, audit=tmp_path / "audit")
     with pytest.raises(SettingsError, match="--allow-actions"):
-        await guarded.restart(0, 1)
-    assert inner.restarts == []
+        await guarded.act(Action("restart", 0, 1))
+    assert inner.acts == []
     assert not (tmp_path / "audit").exists()
 
 
@@ -43,14 +44,14 @@ async def test_every_action_is_recorded_before_and_after(tmp_path: Path) -> None
     inner = FakeSource(seeded.cluster(1))
     audit = tmp_path / "new" / "audit.ndjson"
     guarded = GuardedSource(inner, read_only=False, audit=audit)
-    await guarded.restart(0, 4)
+    await guarded.act(Action("restart", 0, 4))
     inner.refusal = StaleGeneration("generation 5 by now")
     with pytest.raises(StaleGeneration):
-        await guarded.restart(0, 4)
+        await guarded.act(Action("restart", 0, 4))
     lines = [json.loads(line) for line in audit.read_text().splitlines()]
     assert [line["outcome"] for line in lines] == [
         "asked",
-        "done: rank 0 restarts",
+        "done: rank 0: restart begins",
         "asked",
         "refused: generation 5 by now",
     ]
@@ -66,5 +67,5 @@ async def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     guarded = GuardedSource(inner, read_only=False, audit=tmp_path / "file" / "audit")
     with pytest.raises(SettingsError, match="can't record"):
-        await guarded.restart(0, 1)
-    assert inner.restarts == []
+        await guarded.act(Action("restart", 0, 1))
+    assert inner.acts == []

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.errors import SettingsError
 from mlxconsole.source import seeded
-from mlxconsole.source.base import FrameArrived, Update
+from mlxconsole.source.base import Action, FrameArrived, Update
 from mlxconsole.source.replay import HURRY_S, SPEEDS, Playback, ReplaySource
 from tests.support.waiting import until
 
@@ -100,4 +100,4 @@ async def test_the_past_refuses_actions() -> None:
     source = ReplaySource(seeded.cluster(1), iter(()), Playback(0.0, 0.0))
     assert source.read_only
     with pytest.raises(SettingsError, match="a recording"):
-        await source.restart(0, 1)
+        await source.act(Action("restart", 0, 1))

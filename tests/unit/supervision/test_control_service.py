@@ -38,11 +38,12 @@ class FakeSupervisor:
         self.history = History()
         self.closing = asyncio.Event()
         self.asked: list[tuple[object, ...]] = []
+        self.rank = 1
         self._error = error
 
     def status(self) -> control_pb2.RankStatus:
         """A rank that is READY."""
-        return control_pb2.RankStatus(rank=1, state=control_pb2.READY, generation=4)
+        return control_pb2.RankStatus(rank=self.rank, state=control_pb2.READY, generation=4)
 
     def requests(self) -> control_pb2.RequestTable | None:
         """One, as on rank 0."""
@@ -61,6 +62,17 @@ class FakeSupervisor:
         if self._error is not None:
             raise self._error
         self.asked.append(("restart", generation, drain_timeout_s, reason))
+        return generation + 1
+
+    def order(self, name: str, generation: int, reason: str, **details: str) -> None:
+        """Remember, or fail."""
+        if self._error is not None:
+            raise self._error
+        self.asked.append((name, generation, reason.rpartition(" ")[2], *details.values()))
+
+    def kill(self, generation: int, reason: str) -> int:
+        """Remember, or fail."""
+        self.order("kill", generation, reason)
         return generation + 1
 
     def shutdown(self, grace_s: float, reason: str) -> None:
@@ -266,3 +278,35 @@ async def test_a_frame_brings_the_requests_and_the_time_of_the_rank() -> None:
             assert [row.id for row in frame.requests.rows] == ["req_1"]
             assert frame.time_s == pytest.approx(time.time(), abs=60)
             break
+
+
+async def test_orders_reach_the_supervisor_with_their_generation() -> None:
+    """Drain, undrain, kill and cancel are refused or carried out there, not on the way."""
+    supervisor = FakeSupervisor()
+    supervisor.rank = 0
+    async with served(supervisor) as client:
+        for action in ("drain", "undrain", "kill"):
+            reply = await client.act(action, 4, "test")
+            assert reply.generation == (5 if action == "kill" else 4)
+        await client.cancel("req_1", 4, "test")
+    assert supervisor.asked == [
+        ("drain", 4, "test"),
+        ("undrain", 4, "test"),
+        ("kill", 4, "test"),
+        ("cancel", 4, "test", "req_1"),
+    ]
+
+
+async def test_requests_are_cancelled_on_rank_0_only() -> None:
+    """Other ranks don't know requests."""
+    async with served(FakeSupervisor()) as client:
+        with pytest.raises(InvalidRequest):
+            await client.cancel("req_1", 4)
+
+
+@pytest.mark.parametrize("action", ["drain", "undrain", "kill"])
+async def test_a_stale_order_is_refused(action: str) -> None:
+    """What was decided on an old picture must not happen to a new worker."""
+    async with served(FakeSupervisor(StaleGeneration("generation 5, not 4"))) as client:
+        with pytest.raises(StaleGeneration):
+            await client.act(action, 4)
