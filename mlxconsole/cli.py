@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     _add_target(top)
     commands = top.add_subparsers(
         dest="command",
-        metavar="up | down | status | check | restart | drain | kill | ... | record | replay | plan | bench | chaos",
+        metavar="up | down | status | check | restart | drain | ... | plan | bench | chaos",
     )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")

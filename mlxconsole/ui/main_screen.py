@@ -19,12 +19,15 @@ from mlxconsole.ui.acting import Acting
 from mlxconsole.ui.action_dialog import ActionDialog
 from mlxconsole.ui.capsule_export import CapsuleExport
 from mlxconsole.ui.chart_view import ChartView
+from mlxconsole.ui.chat_view import ChatView
 from mlxconsole.ui.commands import Command, Palette, commands, named
 from mlxconsole.ui.header import Header
 from mlxconsole.ui.help_screen import HelpScreen
+from mlxconsole.ui.link_table import LinkTable
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.prompt import Prompt
 from mlxconsole.ui.rank_table import RankTable
+from mlxconsole.ui.request_table import RequestTable
 from mlxconsole.ui.tabs import PAGES, Tabs
 
 if TYPE_CHECKING:
@@ -78,6 +81,10 @@ class MainScreen(Screen[None]):
         Binding("D", "act('drain')", "Drain", id="rank.drain"),
         Binding("U", "act('undrain')", "Undrain rank", id="rank.undrain", show=False),
         Binding("X", "act('kill')", "Kill rank", id="rank.kill", show=False),
+        Binding("K", "cancel_request", "Cancel request", id="request.cancel", show=False),
+        Binding("y", "copy", "Copy the line (OSC 52)", id="line.copy", show=False),
+        Binding("plus", "zoom(True)", "Only this pane", id="pane.zoom", show=False),
+        Binding("underscore", "zoom(False)", "All panes", id="pane.unzoom", show=False),
         Binding("q", "app.quit", "Quit", id="app.quit"),
     ]
 
@@ -97,6 +104,9 @@ class MainScreen(Screen[None]):
         self._log = LogView("log", store.log, store)
         self._events = LogView("events", store.events, store)
         self._charts = ChartView(store)
+        self._requests = RequestTable(store)
+        self._links = LinkTable(store)
+        self._chat = ChatView(store)
         self._prompt = Prompt()
         self._acting = Acting(self, store, source)
         self._capsule = CapsuleExport(self, store, flight)
@@ -106,6 +116,18 @@ class MainScreen(Screen[None]):
         """The log that keys are about."""
         return self._events if self.page == "events" else self._log
 
+    @property
+    def _parts(self) -> dict[str, LogView | ChartView | RequestTable | LinkTable | ChatView]:
+        """What each page but the first is for."""
+        return {
+            "requests": self._requests,
+            "logs": self._log,
+            "links": self._links,
+            "charts": self._charts,
+            "events": self._events,
+            "chat": self._chat,
+        }
+
     def compose(self) -> ComposeResult:
         """Header, pages, prompt, keys; the style sheet shows what belongs to the page."""
         yield self._header
@@ -114,13 +136,16 @@ class MainScreen(Screen[None]):
         yield self._log
         yield self._events
         yield self._charts
+        yield self._requests
+        yield self._links
+        yield self._chat
         yield self._prompt
         yield Footer(show_command_palette=False, compact=True)
 
     def paint(self) -> None:
         """Show the store's present picture."""
         # On the way out the timer may tick once more when widgets have gone already.
-        for part in (self._header, self._table, self._log, self._events, self._charts):
+        for part in (self._header, self._table, *self._parts.values()):
             if part.is_attached and part.is_mounted and part.display:
                 part.paint()
 
@@ -131,6 +156,8 @@ class MainScreen(Screen[None]):
             *commands(self._table, RankTable.BINDINGS),
             *commands(self.shown_log, LogView.BINDINGS),
             *commands(self._charts, ChartView.BINDINGS),
+            *commands(self._requests, RequestTable.BINDINGS),
+            *commands(self._chat, ChatView.BINDINGS),
         ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -142,8 +169,7 @@ class MainScreen(Screen[None]):
         self.set_class(False, f"page-{old}")
         self.set_class(True, f"page-{new}")
         self._tabs.page = new
-        first = {"logs": self._log, "events": self._events, "charts": self._charts}
-        first.get(new, self._table).focus()
+        self._parts.get(new, self._table).focus()
         self.call_after_refresh(self.paint)
 
     def action_page(self, page: str) -> None:
@@ -157,6 +183,8 @@ class MainScreen(Screen[None]):
             "Ranks": RankTable.BINDINGS,
             "Log and events": LogView.BINDINGS,
             "Charts": ChartView.BINDINGS,
+            "Requests and links": RequestTable.BINDINGS,
+            "Chat": ChatView.BINDINGS,
             "Filter and command line": Prompt.BINDINGS,
             "Dialogs": ActionDialog.BINDINGS,
         }
@@ -168,6 +196,9 @@ class MainScreen(Screen[None]):
 
     def action_filter(self) -> None:
         """Ask for a pattern; what it finds shows while it is typed."""
+        if self.page == "requests":
+            self._prompt.ask("/ regular expression", "", self._requests.find, self._requests.find)
+            return
         log, before = self.shown_log, self.shown_log.wanted
 
         def show(text: str) -> None:
@@ -202,7 +233,10 @@ class MainScreen(Screen[None]):
         self._prompt.ask(": command; right arrow completes", "", take, suggestions=names)
 
     def action_only_rank(self) -> None:
-        """Show the lines of the selected rank only, or those of all again."""
+        """Show the lines of the selected rank only, or all again; or those of a request."""
+        if self.page == "requests":
+            self._show_lines_of(self._requests.selected)
+            return
         log, view = self.shown_log, self._table.selected
         rank = None if log.wanted.rank is not None or view is None else view.member.rank
         log.choose(replace(log.wanted, rank=rank), log.selection.until)
@@ -265,3 +299,38 @@ class MainScreen(Screen[None]):
             self.notify("This is the past: 0 goes back to now", severity="warning")
         else:
             self._acting.ask(name, self._table.chosen)
+
+    def action_cancel_request(self) -> None:
+        """Ask, then cancel the request under the cursor."""
+        row = self._requests.row() if self.page == "requests" else None
+        if self._timeline.shown:
+            self.notify("This is the past: 0 goes back to now", severity="warning")
+        elif row is None:
+            self.notify("Choose a request on page 2 first", severity="warning")
+        else:
+            self._acting.cancel(row)
+
+    def action_copy(self) -> None:
+        """Hand what the cursor is on to the terminal's clipboard."""
+        lines = {"requests": self._requests.selected, "links": self._links.selected}
+        view = self._table.selected
+        text = lines.get(self.page) or (f"{view.member.host}:{view.member.port}" if view else "")
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied {text}", markup=False)
+
+    def action_zoom(self, alone: bool) -> None:
+        """Show the focused pane alone, or all of the page again."""
+        if alone and self.focused is not None:
+            self.maximize(self.focused, container=False)
+        else:
+            self.minimize()
+
+    def on_request_table_chosen(self, event: RequestTable.Chosen) -> None:
+        """Go to the log lines of a request."""
+        self._show_lines_of(event.request_id)
+
+    def _show_lines_of(self, request_id: str) -> None:
+        if request_id:
+            pattern = compiled(re.escape(request_id.partition("/")[0]))
+            self._log.choose(replace(self._log.wanted, pattern=pattern), self._log.selection.until)
+            self.page = "logs"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlxconsole.units import UNKNOWN, duration, rate, size
 
 if TYPE_CHECKING:
+    from mlxconsole.rank_window import RankFigures
     from mlxconsole.store import RankView
     from protos.control_pb2 import RankStatus
 
@@ -130,12 +131,38 @@ def _uptime(view: RankView, now_s: float) -> str:
     return duration(status.uptime_s + (now_s - view.seen_at_s if view.contact == "live" else 0))
 
 
-def _bubble(view: RankView, _now_s: float) -> str:
-    """Share of its life that the worker did not compute, in percent."""
-    status = view.status
-    if status is None or not status.counters.steps or not status.uptime_s:
+def _figure(read: Callable[[RankFigures], float | None], show: Callable[[float], str]) -> Cell:
+    def cell(view: RankView, _now_s: float) -> str:
+        value = read(view.figures)
+        return UNKNOWN if value is None else show(value)
+
+    return cell
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _link(percentile: Literal["rtt_p50_s", "rtt_p99_s"]) -> Cell:
+    """Round trip to the rank that gets this one's results."""
+
+    def cell(view: RankView, _now_s: float) -> str:
+        status = view.status
+        if status is None or view.contact != "live":
+            return UNKNOWN
+        after = [link for link in status.links if link.peer > status.rank]
+        link = min(after or status.links, key=lambda each: each.peer, default=None)
+        known = link is not None and link.HasField(percentile)
+        return f"{1000 * getattr(link, percentile):.2f}" if known else UNKNOWN
+
+    return cell
+
+
+def _kv_use(view: RankView, _now_s: float) -> str:
+    memory = view.status.memory if view.status and view.status.worker_pid else None
+    if memory is None or not memory.kv_capacity_bytes:
         return UNKNOWN
-    return f"{100 * max(0.0, 1 - status.counters.compute_s / status.uptime_s):.0f}"
+    return _percent(memory.kv_bytes / memory.kv_capacity_bytes)
 
 
 MARK_WIDTH = 1
@@ -146,21 +173,31 @@ COLUMNS = (
     Column("RANK", 4, 0, lambda view, _now_s: str(view.member.rank)),
     Column("STATE", 16, 1, state_cell, left=True),
     Column("LAYERS", 7, 3, _layers, left=True),
-    Column("HOST", 21, 10, lambda v, _now_s: f"{v.member.host}:{v.member.port}", left=True),
+    Column("HOST", 21, 12, lambda v, _now_s: f"{v.member.host}:{v.member.port}", left=True),
     Column("ACTIVE", 6, 4, _memory("mlx_active_bytes")),
-    Column("WEIGHTS", 7, 6, _memory("weights_bytes")),
-    Column("KV", 5, 7, _memory("kv_bytes")),
-    Column("RSS", 5, 8, _memory("rss_bytes")),
-    Column("CACHE", 5, 13, _memory("mlx_cache_bytes")),
-    Column("PEAK", 5, 12, _memory("mlx_peak_bytes")),
-    Column("LIMIT", 5, 14, _memory("limit_bytes")),
+    Column("WEIGHTS", 7, 7, _memory("weights_bytes")),
+    Column("KV", 5, 11, _memory("kv_bytes")),
+    Column("RSS", 5, 13, _memory("rss_bytes")),
+    Column("CACHE", 5, 24, _memory("mlx_cache_bytes")),
+    Column("PEAK", 5, 13, _memory("mlx_peak_bytes")),
+    Column("LIMIT", 5, 10, _memory("limit_bytes")),
     Column("TOK/S", 5, 2, _rate),
-    Column("STEPS", 8, 15, _of_status(lambda s: s.counters.steps)),
-    Column("TOKENS IN", 9, 16, _of_status(lambda s: s.counters.tokens_in)),
-    Column("TOKENS OUT", 10, 17, _of_status(lambda s: s.counters.tokens_out)),
-    Column("IDLE%", 5, 18, _bubble),
-    Column("SEQ", 4, 11, _of_status(lambda s: s.sequences)),
-    Column("GEN", 4, 9, _of_status(lambda s: s.generation)),
+    Column("BUB%", 4, 6, _figure(lambda f: f.bubble, _percent)),
+    Column("LINK", 5, 8, _link("rtt_p50_s")),
+    Column("Q", 3, 9, _of_status(lambda s: s.queue_depth)),
+    Column("IN/S", 5, 15, _figure(lambda f: f.tokens_in, rate)),
+    Column("OUT/S", 5, 18, _figure(lambda f: f.tokens_out, rate)),
+    Column("LINK99", 6, 16, _link("rtt_p99_s")),
+    Column("KV%", 3, 17, _kv_use),
+    Column("HIT%", 4, 19, _figure(lambda f: f.prefix_hits, _percent)),
+    Column("WAIT%", 5, 20, _figure(lambda f: f.wait, _percent)),
+    Column("SEND%", 5, 21, _figure(lambda f: f.send, _percent)),
+    Column("RESTARTS", 8, 14, _of_status(lambda s: s.restarts)),
+    Column("STEPS", 8, 25, _of_status(lambda s: s.counters.steps)),
+    Column("TOKENS IN", 9, 26, _of_status(lambda s: s.counters.tokens_in)),
+    Column("TOKENS OUT", 10, 27, _of_status(lambda s: s.counters.tokens_out)),
+    Column("SEQ", 4, 22, _of_status(lambda s: s.sequences)),
+    Column("GEN", 4, 23, _of_status(lambda s: s.generation)),
     Column("UP", 4, 5, _uptime),
-    Column("PID", 7, 19, _of_status(lambda s: s.worker_pid)),
+    Column("PID", 7, 28, _of_status(lambda s: s.worker_pid)),
 )

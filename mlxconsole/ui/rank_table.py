@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from mlxconsole.store import RankView, Store
 
-Row = tuple[int, str, str, str, str]
-"""Rank, then the text before, of and after the state, then the tone."""
+Row = tuple[bool, str, str, str, str]
+"""Whether it is tagged, then the text before, of and after the state, then the tone."""
 
 
 class RankTable(ScrollView, can_focus=True):
@@ -36,6 +36,7 @@ class RankTable(ScrollView, can_focus=True):
         Binding("k,up", "cursor(-1)", "Up", id="ranks.up", show=False),
         Binding("g,home", "cursor_to(0)", "First rank", id="ranks.first", show=False),
         Binding("G,end", "cursor_to(-1)", "Last rank", id="ranks.last", show=False),
+        Binding("space", "tag", "Tag for an action", id="ranks.tag", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"rank-table--{part}" for part in ("title", "text", "good", "busy", "bad", "dim", "cursor")
@@ -70,8 +71,12 @@ class RankTable(ScrollView, can_focus=True):
         """Take the store's present picture; repaint only if a character of it changed."""
         columns, now_s = rank_columns.fit(self.size.width), self._store.shown_at_s()
         rows = tuple(
-            (view.member.rank, *rank_columns.row(view, columns, now_s), rank_columns.tone(view))
-            for view in self._store.shown.values()
+            (
+                rank in self.tagged,
+                *rank_columns.row(view, columns, now_s),
+                rank_columns.tone(view),
+            )
+            for rank, view in self._store.shown.items()
         )
         title = rank_columns.titles(columns)
         if (rows, title) == (self._rows, self._title):
@@ -96,6 +101,12 @@ class RankTable(ScrollView, can_focus=True):
     def action_cursor_to(self, index: int) -> None:
         """Move the cursor to the first (0) or last (-1) rank."""
         self.cursor = index % len(self._store.ranks)
+
+    def action_tag(self) -> None:
+        """Mark the rank, or take its mark back: actions are about all marked ones."""
+        if self.selected is not None:
+            self.tagged ^= {self.selected.member.rank}
+            self.paint()
 
     def validate_cursor(self, index: int) -> int:
         """Stay on a rank."""
@@ -137,8 +148,8 @@ class RankTable(ScrollView, can_focus=True):
             segments, base = [Segment(row, self._style("title"))], self._style("title")
         else:
             base = self._style("cursor" if cursor else "text")
-            _, before, state, after, tone = row
-            mark = ">" if cursor else " "
+            tagged, before, state, after, tone = row
+            mark = ">" if cursor else "+" if tagged else " "
             body = base if tone != "dim" else base + self._style("dim")
             segments = [
                 Segment(f"{mark}{before} ", body),

@@ -21,7 +21,7 @@ async def test_a_dead_rank_raises_an_alert_and_its_return_clears_it() -> None:
         await running.shows("2/2 READY")
         source.show(1, seeded.frame(seeded.down(1, 2, "killed by signal 9")))
         await running.until(lambda: "| !" in running.lines()[0])
-        await pilot.press("4")
+        await pilot.press("6")
         await running.shows("rank 1 is DOWN: killed by signal 9")
         source.show(1, seeded.frame(seeded.status(1, 2)))
         await running.until(lambda: (1, "down") not in app.alerts.active)

@@ -47,7 +47,7 @@ async def test_keys_of_the_log() -> None:
         await running.shows("line_59")
         log = running.log
 
-        await pilot.press("2")
+        await pilot.press("3")
         assert app.focused is log
         assert "READY" not in "\n".join(running.lines()[2:])
 

@@ -46,7 +46,7 @@ async def test_what_e_writes_replay_shows(tmp_path: Path, monkeypatch: pytest.Mo
             await running.shows("REPLAY")
             await running.shows("sequence_")
             assert "READ-ONLY" in running.text()
-            await pilot.press("4")
+            await pilot.press("6")
             await running.shows("alert")
 
 
@@ -80,7 +80,7 @@ async def test_keys_of_a_replay(tmp_path: Path) -> None:
             await running.shows("REPLAY 9:59/9:59 end")
             # Minutes were passed in a moment, and yet each has its alert and its pictures.
             assert len(app.store.timeline.pictures) > 500
-            await pilot.press("4")
+            await pilot.press("6")
             await running.shows("rank 0 is DOWN: killed by signal 9")
 
 

@@ -60,7 +60,7 @@ async def test_rewind_locks_all_panes_and_0_returns() -> None:
         await running.shows("This is the past")
         assert "second_21" not in running.text()
 
-        await pilot.press("3")
+        await pilot.press("5")
         await running.shows("rank 1 tok/s 30, most 30")
         await running.shows("\u28ff")
         await pilot.press("0")
@@ -70,6 +70,6 @@ async def test_rewind_locks_all_panes_and_0_returns() -> None:
         await running.until(lambda: "REWOUND" not in running.text())
         for size in ((40, 10), (80, 24)):
             await pilot.resize_terminal(*size)
-            await pilot.press("3")
+            await pilot.press("5")
             await running.until(lambda w=size[0]: len(running.lines()[0]) == w)
             await running.shows("rank 0 tok/s")

@@ -1,0 +1,63 @@
+"""The page of links: a line per rank and peer, since each end measures for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlxconsole.request_rows import milliseconds
+from mlxconsole.ui.line_table import LineTable
+from mlxconsole.units import UNKNOWN, size
+
+if TYPE_CHECKING:
+    from mlxconsole.store import RankView, Store
+    from protos.control_pb2 import LinkStatus
+
+TITLE = "LINK     STATE          OUT/s   IN/s  RTT50  RTT99 QUEUE  BULK      LOST  LAST TROUBLE"
+ONE_RANK = "One rank has no links."
+NONE_YET = "No link has carried anything yet: ranks connect while they start."
+
+
+class LinkTable(LineTable):
+    """Directed edges, by rank and peer."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("links")
+        self._store = store
+
+    def paint(self) -> None:
+        """Take the present links."""
+        lines = [
+            (f"{rank}>{link.peer}", line(view, link), tone(view, link))
+            for rank, view in self._store.shown.items()
+            if view.status
+            for link in view.status.links
+        ]
+        empty = ONE_RANK if len(self._store.shown) == 1 else NONE_YET
+        self.show(TITLE, lines or [("", empty, "dim")])
+
+    def on_resize(self) -> None:
+        """Repaint in the new width."""
+        self.paint()
+
+
+def line(view: RankView, link: LinkStatus) -> str:
+    """One direction: what the rank sends to its peer, and how long an answer takes."""
+    sent, received = view.figures.links.get(link.peer, (None, None))
+    p50 = milliseconds(link.rtt_p50_s) if link.HasField("rtt_p50_s") else UNKNOWN
+    p99 = milliseconds(link.rtt_p99_s) if link.HasField("rtt_p99_s") else UNKNOWN
+    bulk = UNKNOWN
+    if link.bulk_out_total:
+        bulk = f"{size(link.bulk_out_done)}/{size(link.bulk_out_total)}"
+    trouble = link.reason if link.interruptions or link.state != "up" else ""
+    return (
+        f"{view.member.rank:>2} > {link.peer:<3} {link.state:<12} {size(sent):>6} "
+        f"{size(received):>6} {p50:>6} {p99:>6} {size(link.unacknowledged_bytes):>5}  "
+        f"{bulk:<9} {link.interruptions:>4}  {trouble}"
+    )
+
+
+def tone(view: RankView, link: LinkStatus) -> str:
+    """Dim without contact, bad unless it is up. The words say the same."""
+    if view.contact != "live":
+        return "dim"
+    return "text" if link.state == "up" else "bad"
