@@ -60,7 +60,10 @@ class WorkerSample:
             },
             "histograms": {"stage_times": meter.stage_times.counts},
             "last_step": meter.last_step,
-            "last_step_age_s": now_s - meter.last_step_at_s if meter.last_step_at_s else 0,
+            # A step may have ended since `now_s`: an age below 0 would spoil the whole sample.
+            "last_step_age_s": max(0.0, now_s - meter.last_step_at_s)
+            if meter.last_step_at_s
+            else 0,
             "batch": meter.batch,
         }
         if now_s - self._links_at_s >= LINKS_EVERY_S:
