@@ -105,7 +105,7 @@ class _Installer:
             return kind
         changed: dict[str, Any] = {}
         for (home, name), make in self._functions.items():
-            own = call.__globals__.get(name)
+            own: Any = call.__globals__.get(name)
             # By name: mlx-lm may be loaded outside `sys.modules`, see `light_import`.
             if name in call.__code__.co_names and getattr(own, "__module__", None) == home:
                 changed[name] = make(own)
