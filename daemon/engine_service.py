@@ -168,6 +168,7 @@ def call_from_proto(request: pb.GenerateRequest) -> Call:
 def update_to_proto(update: Update) -> pb.Update:
     """An update as it crosses the wire."""
     message = pb.Update(request_id=update.request_id, finish_reason=update.finish_reason)
+    message.cached_tokens = update.cached_tokens
     for out in update.tokens:
         token = message.tokens.add(id=out.token, logprob=out.logprob)
         for other, logprob in out.top:

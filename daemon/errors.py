@@ -18,6 +18,7 @@
     |-- StaleGeneration          an action on an old picture of a rank
     `-- EngineError              a request can't be served
         |-- InvalidRequest
+        |   `-- KvTooSmall       it needs more KV memory than there is
         |-- QueueFull
         |-- NotReady
         |-- CancelledByOperator
@@ -137,6 +138,10 @@ class InvalidRequest(EngineError):
     """Token ids or parameters that this model can't take."""
 
 
+class KvTooSmall(InvalidRequest):
+    """The ranks' memory for KV can't hold this request, even alone; the text has the numbers."""
+
+
 class QueueFull(EngineError):
     """More requests wait than the queue may hold: try again later."""
 
@@ -163,6 +168,7 @@ GRPC_CODES: dict[type[ClusterError], str] = {
     SendTimeout: "DEADLINE_EXCEEDED",
     StaleGeneration: "FAILED_PRECONDITION",
     InvalidRequest: "INVALID_ARGUMENT",
+    KvTooSmall: "OUT_OF_RANGE",
     QueueFull: "RESOURCE_EXHAUSTED",
     NotReady: "UNAVAILABLE",
     CancelledByOperator: "CANCELLED",
@@ -174,6 +180,7 @@ HTTP_CODES: dict[type[ClusterError], tuple[int, str, str | None]] = {
     ClusterError: (500, "server_error", None),
     CommError: (503, "server_error", "engine_unavailable"),
     InvalidRequest: (400, "invalid_request_error", None),
+    KvTooSmall: (400, "invalid_request_error", "context_length_exceeded"),
     QueueFull: (429, "rate_limit_error", "queue_full"),
     NotReady: (503, "server_error", "engine_not_ready"),
     # Not a 5xx: client libraries send those again.

@@ -51,6 +51,8 @@ class OpenSequence:
     """Tokens generated before an earlier loss: the chain of keys goes on after that many."""
     stop_ids: tuple[int, ...] = ()
     """With a grammar: what may be chosen once the answer is complete."""
+    blocks: tuple[int, ...] = ()
+    """Blocks of the prefix cache that hold its first tokens, in order; rows go on after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,20 @@ class Row:
     """Ids to run, after those of earlier steps: one in decode, a chunk in prefill."""
     sample: bool
     """Whether the last rank chooses a token after this row's last position."""
+    keep: int = 0
+    """Block of the prefix cache to make of these tokens once they have run; 0: none."""
+    snapshot: bool = False
+    """Whether that block also keeps what can't be cut: windows and recurrent states."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBlock:
+    """Tokens [start, stop) of a sequence, to be kept as a block of the prefix cache."""
+
+    block_id: int
+    sequence_id: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,10 @@ class Step:
     closed: tuple[int, ...] = ()
     """Sequences to forget; applied before `opened`."""
     rows: tuple[Row, ...] = ()
+    kept: tuple[KeptBlock, ...] = ()
+    """Made of sequences that are about to close; applied first."""
+    dropped: tuple[int, ...] = ()
+    """Blocks to forget; applied after `opened`, which may begin with them, and before the rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,6 +177,8 @@ class Hello:
     """The last one it was assigned: a new leader goes on above the highest."""
     bandwidth_gb_s: float = 0.0
     """Of its memory, 0 if not known. Decides the shares of layers if all ranks know theirs."""
+    free_cuts: bool = False
+    """Whether on its device a prompt gives the same bits wherever it is cut."""
 
 
 @dataclass(frozen=True, slots=True)

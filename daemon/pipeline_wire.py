@@ -26,6 +26,7 @@ for _class in (
     messages.SamplingParams,
     messages.OpenSequence,
     messages.Row,
+    messages.KeptBlock,
     messages.Step,
     messages.StepFrame,
     messages.TokenOut,

@@ -24,7 +24,7 @@ API_PORT = 8100
 DATA_PORT = 50100
 CONTROL_PORT = 50200
 CPU_KERNELS = ("auto", "off")
-MAY_BE_ZERO = frozenset({"threads", "pin"})
+MAY_BE_ZERO = frozenset({"threads", "pin", "prefix_cache_bytes", "kv_bytes", "kv_bits"})
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,17 @@ class EnginePart:
     max_queue: int = 256
     """Requests that may wait for a place; one more is refused with 429."""
     prefill_chunk: int = 256
-    """Prompt tokens in one step, so that a long prompt does not stall running streams."""
+    """Prompt tokens in one step, at most; beside running streams a step takes fewer."""
+    prefill_cut: int = 64
+    """Prompts are cut at multiples of this: one forward each, and one block of the prefix cache."""
+    prefix_cache: bool = True
+    """Keep the KV of prompts, so that the next one with the same beginning need not run it."""
+    prefix_cache_bytes: int = 0
+    """Of each rank's memory for KV, at most; 0: a quarter."""
+    kv_bytes: int = 0
+    """Memory for KV on each rank, of live sequences and prefixes; 0: what weights leave."""
+    kv_bits: int = 0
+    """8 keeps KV in 8 bits: half the memory, other tokens than with 0, no batching."""
     max_output_tokens: int = 4096
     """Upper bound of an answer that names none; the context is a bound of its own."""
     cpu_kernels: str = "auto"
@@ -282,6 +292,8 @@ def _check_ports(settings: Settings) -> None:
 
 
 def _check_positive(settings: Settings) -> None:
+    if settings.engine.kv_bits not in {0, 8}:
+        raise SettingsError(f"engine.kv_bits is {settings.engine.kv_bits}: it must be 0 or 8")
     for section in ("api", "engine", "limits"):
         part = getattr(settings, section)
         for item in dataclasses.fields(part):

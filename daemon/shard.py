@@ -42,10 +42,11 @@ def make_plan(card: ModelCard, hellos: Mapping[int, Hello], world_size: int) -> 
 class LoadedShard:
     """Implements `daemon.engine.interfaces.Shard` over a model folder."""
 
-    def __init__(self, path: Path, report: Report, cpu_threads: int = 1) -> None:
+    def __init__(self, path: Path, report: Report, cpu_threads: int = 1, kv_bits: int = 0) -> None:
         """Serve layers of ``path``; ``cpu_threads`` 0: without our CPU kernels."""
         self._path = path
         self._cpu_threads = cpu_threads
+        self._kv_bits = kv_bits
         self._report = report
         self._grammars = Grammars(path / "tokenizer.json")
         self._executor: StageExecutor | None = None
@@ -63,6 +64,11 @@ class LoadedShard:
         """Key/value caches of the live sequences."""
         return self._executor.kv_bytes if self._executor else 0
 
+    @property
+    def prefix_bytes(self) -> int:
+        """The prefix cache."""
+        return self._executor.prefix_bytes if self._executor else 0
+
     def assign(self, lo: int, hi: int) -> None:
         """Hold layers [lo, hi) and no sequence; raises ModelError."""
         if self._executor is not None and self.layers == (lo, hi):
@@ -72,7 +78,7 @@ class LoadedShard:
         began = time.monotonic()
         self._executor = None  # the old layers' memory is free before the new ones are read
         self.layers = (lo, hi)
-        stage = load_stage(self._path, lo, hi, self._progressed)
+        stage = load_stage(self._path, lo, hi, self._progressed, self._kv_bits)
         installed = 0
         if self._cpu_threads:
             installed = kernels.install(stage.model, self._cpu_threads, self._compiling)

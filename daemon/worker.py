@@ -107,19 +107,21 @@ class Worker:
     def _make_node(self) -> Leader | Follower:
         # Not before the links are up: reading mlx's libraries takes a while.
         from daemon.execution.card import inspect  # noqa: PLC0415
+        from daemon.execution.free_cuts import cuts_are_free  # noqa: PLC0415
         from daemon.execution.source import model_path  # noqa: PLC0415
         from daemon.shard import LoadedShard  # noqa: PLC0415
 
         path = model_path(self._settings.cluster.model)
-        card = inspect(path)
+        kv_bits = self._settings.engine.kv_bits
+        card = inspect(path, kv_bits)
         with_kernels = self._settings.engine.cpu_kernels == "auto"
         threads = self._cores.threads if with_kernels else 0
-        loaded = self._sample.shard = LoadedShard(path, self._reporter, threads)
+        loaded = self._sample.shard = LoadedShard(path, self._reporter, threads, kv_bits)
         self._sample.kv_token_bytes = sum(card.kv_token_bytes)
         shard = WatchedShard(loaded)
         self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)
         self._watchdog.start()
-        hello = self._make_hello(card)
+        hello = self._make_hello(card, free_cuts=not threads and cuts_are_free(card, kv_bits))
         world_size = self._settings.world_size
         if self._spec.rank != 0:
             return Follower(hello, shard, self._wire, self._reporter, self._meter)
@@ -135,7 +137,7 @@ class Worker:
         self._front = EngineFront(served, leader, self._inbox)
         return leader
 
-    def _make_hello(self, card: ModelCard) -> Hello:
+    def _make_hello(self, card: ModelCard, *, free_cuts: bool) -> Hello:
         from daemon.execution.devices import GIB, bandwidth_of  # noqa: PLC0415
         from daemon.execution.memory import device_name, limit_bytes  # noqa: PLC0415
 
@@ -146,9 +148,11 @@ class Worker:
             card.fingerprint,
             int(part.memory_gib * GIB) or limit_bytes(),
             bandwidth_gb_s=part.bandwidth_gb_s or bandwidth_of(device_name()),
+            free_cuts=free_cuts,
         )
 
     def _make_leader(self, hello: Hello, card: ModelCard, shard: WatchedShard) -> Leader:
+        from daemon.kv_planning import kv_budget  # noqa: PLC0415
         from daemon.shard import make_plan  # noqa: PLC0415
 
         def plan(hellos: Mapping[int, Hello]) -> Plan:
@@ -161,7 +165,11 @@ class Worker:
                 max_sequences=engine.max_sequences,
                 max_queue=engine.max_queue,
                 prefill_chunk=engine.prefill_chunk,
-            )
+                prefill_cut=engine.prefill_cut,
+                prefix_cache=engine.prefix_cache and card.kv_storable,
+                needs_snapshots=not card.kv_cuttable,
+            ),
+            lambda plan, hellos: kv_budget(card, plan, hellos, self._settings),
         )
         return Leader(
             hello,

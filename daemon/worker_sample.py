@@ -113,7 +113,7 @@ class WorkerSample:
             round(first_s - request.submitted_at_s, 4) if first_s else 0,
             round((request.last_token_at_s - first_s) / after_first, 5) if after_first else 0,
             request.fed * self.kv_token_bytes,
-            getattr(request, "cached", 0),
+            request.cached_tokens or 0,
             request.client,
             request.sequence_id,
         )
@@ -132,6 +132,7 @@ def _of_shard(shard: LoadedShard) -> dict[str, Any]:
             **memory(),
             "weights_bytes": shard.weights_bytes,
             "kv_bytes": shard.kv_bytes,
+            "prefix_bytes": shard.prefix_bytes,
         },
         "layers": list(shard.layers),
     }

@@ -107,6 +107,7 @@ class Memory(_message.Message):
     RSS_BYTES_FIELD_NUMBER: _builtins.int
     LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     KV_CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
+    PREFIX_BYTES_FIELD_NUMBER: _builtins.int
     mlx_active_bytes: _builtins.int
     """arrays alive in MLX"""
     mlx_cache_bytes: _builtins.int
@@ -123,6 +124,8 @@ class Memory(_message.Message):
     """what the device (or the machine) allows"""
     kv_capacity_bytes: _builtins.int
     """what the caches may grow to; 0: no bound of their own"""
+    prefix_bytes: _builtins.int
+    """of that, held by the prefix cache"""
     def __init__(
         self,
         *,
@@ -134,10 +137,11 @@ class Memory(_message.Message):
         rss_bytes: _builtins.int = ...,
         limit_bytes: _builtins.int = ...,
         kv_capacity_bytes: _builtins.int = ...,
+        prefix_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_bytes", b"kv_bytes", "kv_capacity_bytes", b"kv_capacity_bytes", "limit_bytes", b"limit_bytes", "mlx_active_bytes", b"mlx_active_bytes", "mlx_cache_bytes", b"mlx_cache_bytes", "mlx_peak_bytes", b"mlx_peak_bytes", "rss_bytes", b"rss_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kv_bytes", b"kv_bytes", "kv_capacity_bytes", b"kv_capacity_bytes", "limit_bytes", b"limit_bytes", "mlx_active_bytes", b"mlx_active_bytes", "mlx_cache_bytes", b"mlx_cache_bytes", "mlx_peak_bytes", b"mlx_peak_bytes", "prefix_bytes", b"prefix_bytes", "rss_bytes", b"rss_bytes", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,6 +23,7 @@ from daemon.errors import (
     ClusterError,
     EngineError,
     InvalidRequest,
+    KvTooSmall,
     NotReady,
     QueueFull,
     StepFailed,
@@ -59,6 +60,7 @@ _CHANNEL_OPTIONS = [
 
 _ERRORS: dict[str, type[EngineError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
+    "OUT_OF_RANGE": KvTooSmall,
     "RESOURCE_EXHAUSTED": QueueFull,
     "UNAVAILABLE": NotReady,
     "CANCELLED": CancelledByOperator,

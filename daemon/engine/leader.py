@@ -252,6 +252,7 @@ class Leader:
             return
         self._forget_steps()
         self._next = next_rank(order.plan, 0)
+        self._tell(self._scheduler.begin(order.plan, self._membership.hellos))
         for rank in self._membership.present:
             if rank != 0:
                 self._send(rank, order)
@@ -263,6 +264,7 @@ class Leader:
             self._wait(self._membership.waiting_for)
             return
         self._was_ready = True
+        self._stopped_at = None
         self.waiting_for = self._hopeless = ""
         # Here too: it may end again before the next look at deadlines.
         self._stopped_at = None
@@ -374,6 +376,8 @@ class Leader:
     def _dispatch(self, step: Step) -> None:
         decided_s = self._pending.since[step.number] = time.monotonic()
         answer, error = self._runner.run(step, None)
+        self._scheduler.took(step, time.monotonic() - self._pending.since[step.number])
+        self._count()
         if self._next is None:
             tokens = () if error or answer is None else tuple(answer)
             self._meter.step_sent(step, decided_s)
@@ -381,6 +385,13 @@ class Leader:
             return
         self._send(self._next, StepFrame(step, answer, error))
         self._meter.step_sent(step, decided_s)
+
+    def _count(self) -> None:
+        scheduler, meter = self._scheduler, self._meter
+        meter.prefix_lookup_tokens = scheduler.lookup_tokens
+        meter.prefix_hit_tokens = scheduler.hit_tokens
+        meter.preemptions = scheduler.preemptions
+        meter.evictions = scheduler.evictions
 
     def _finish(self, result: StepResult) -> None:
         since_s = self._pending.since.pop(result.number, None)

@@ -103,6 +103,11 @@ class Membership:
         return tuple(sorted(self._hellos))
 
     @property
+    def hellos(self) -> Mapping[int, Hello]:
+        """What those that take part said of themselves."""
+        return self._hellos
+
+    @property
     def missing(self) -> tuple[int, ...]:
         """The ranks that are waited for."""
         everybody = range(self.world_size)

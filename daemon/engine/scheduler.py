@@ -1,18 +1,29 @@
 """Which sequences run in the next step. Pure: no clock, no thread, no network.
 
 Sequences live in as many decode groups as the pipeline is deep, so that every stage has a group
-to work on. Prompts are run in chunks that alternate with decode steps; chunks of one prompt may
-follow each other into the pipeline, since none waits for a sampled token.
+to work on. Prompts are run in portions that take turns with decode steps; portions of one prompt
+may follow each other into the pipeline, since none waits for a sampled token.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from daemon.engine.groups import DecodeGroups
+from daemon.engine.kv_budget import KvBudget
+from daemon.engine.kv_room import KvRoom
+from daemon.engine.prefix_index import Block, PrefixIndex
 from daemon.engine.sequences import Sequence, Update
-from daemon.errors import QueueFull, StepFailed
-from daemon.messages import OpenSequence, Row, Step, StepResult
+from daemon.engine.turns import Turns
+from daemon.engine.waiting import WaitingLine
+from daemon.errors import EngineError, StepFailed
+from daemon.messages import Hello, KeptBlock, OpenSequence, Plan, Row, Step, StepResult, TokenOut
+
+NO_CUT = 1 << 30
+BudgetOf = Callable[[Plan, Mapping[int, Hello]], KvBudget]
+"""What the ranks of a plan can hold of KV."""
 
 
 @dataclass(frozen=True)
@@ -24,31 +35,66 @@ class SchedulerLimits:
     max_sequences: int
     max_queue: int
     prefill_chunk: int
+    """Prompt tokens in one step, at most."""
+    prefill_cut: int = NO_CUT
+    """Prompts are cut at multiples of this; at most the chunk."""
+    prefix_cache: bool = False
+    needs_snapshots: bool = False
+    """The model has caches that can't be cut: see `PrefixIndex`."""
+
+    @property
+    def cut(self) -> int:
+        """Tokens of one forward of a prompt, and of a block of the prefix cache."""
+        return min(self.prefill_cut, self.prefill_chunk)
 
 
 @dataclass
-class _InFlight:
-    step: Step
+class _Work:
+    """A step while it is put together, and while it is in flight."""
+
     members: list[Sequence] = field(default_factory=list[Sequence])
+    opened: list[OpenSequence] = field(default_factory=list[OpenSequence])
+    rows: list[Row] = field(default_factory=list[Row])
+    blocks: list[tuple[Block, int]] = field(default_factory=list[tuple[Block, int]])
+    """Blocks that the step keeps, and the sequence of each."""
+    prompt_tokens: int = 0
+    among_streams: bool = False
 
 
 class Scheduler:
     """Owns every live sequence of rank 0."""
 
-    def __init__(self, limits: SchedulerLimits) -> None:
+    def __init__(self, limits: SchedulerLimits, budget_of: BudgetOf | None = None) -> None:
         self._limits = limits
-        self._waiting: deque[Sequence] = deque()
+        self._budget_of = budget_of
+        self._waiting = WaitingLine(limits.max_queue)
         self._prefilling: deque[Sequence] = deque()
-        self._groups: list[list[Sequence]] = [[] for _ in range(limits.depth)]
-        self._next_group = 0
-        self._prefer_prefill = True
+        self._groups = DecodeGroups(limits.depth)
+        self._turns = Turns()
+        self._index = PrefixIndex(limits.cut, needs_snapshots=limits.needs_snapshots)
+        self._free_cuts = False
         self._closing: list[int] = []
-        self._in_flight: dict[int, _InFlight] = {}
+        self._keeping: list[tuple[Block, KeptBlock]] = []
+        self._in_flight: dict[int, _Work] = {}
         self._live: dict[int, Sequence] = {}
+        self._memory = KvRoom(self._index, self._groups)
+        self._memory.live = self._live.values()
         self._next_id = 1
         self._next_step = 1
         self.admitting = True
         """While false, new sequences wait, and those that live run to their end."""
+        self._arrivals = 0
+        self.lookup_tokens = 0
+        """Prompt tokens that were looked up in the prefix cache."""
+        self.hit_tokens = 0
+        """Those that were found, and not run."""
+        self.preemptions = 0
+        """Sequences that gave their memory up for others, to be run again later."""
+
+    @property
+    def evictions(self) -> int:
+        """Blocks of prefixes that were given up to make room."""
+        return self._index.evictions
 
     @property
     def queue_depth(self) -> int:
@@ -74,26 +120,63 @@ class Scheduler:
 
         Raises:
             QueueFull: the queue is at its bound.
+            KvTooSmall: the ranks' memory can't hold it, even alone.
         """
-        if len(self._waiting) >= self._limits.max_queue:
-            raise QueueFull(
-                f"{len(self._waiting)} requests wait already, the queue's bound: try again later"
-            )
-        self._waiting.append(sequence)
+        self._memory.check(sequence)
+        self._arrivals += 1
+        sequence.arrival = self._arrivals
+        self._waiting.add(sequence)
+
+    def begin(self, plan: Plan, hellos: Mapping[int, Hello]) -> list[tuple[Sequence, Update]]:
+        """An epoch begins: what clients of sequences that its ranks can't hold are told."""
+        self._memory.set_budget(self._budget_of(plan, hellos) if self._budget_of else None)
+        self._free_cuts = all(hello.free_cuts for hello in hellos.values())
+        news: list[tuple[Sequence, Update]] = []
+        for sequence in [*self._live.values(), *self._waiting]:
+            try:
+                self._memory.check(sequence)
+            except EngineError as error:
+                self.cancel(sequence)
+                news.append((sequence, Update(sequence.request_id, error=error)))
+        return news
 
     def schedule(self, epoch: int) -> Step | None:
         """The next step, or None when the pipeline is full or there is nothing to do."""
         if self.in_flight >= self._limits.depth:
             return None
+        self._make_room()
         self._admit()
-        members, opened, rows = self._prefill() if self._prefill_is_next() else self._decode()
-        if not rows and not self._closing:
+        work = self._prefill() if self._prompts_are_next() else _Work()
+        if not work.rows:
+            work = self._decode()
+        if not (work.rows or self._closing or self._index.has_dropped):
             return None
-        step = Step(epoch, self._next_step, tuple(opened), tuple(self._closing), tuple(rows))
+        kept = tuple(order for _, order in self._keeping)
+        work.blocks += [(block, order.sequence_id) for block, order in self._keeping]
+        step = Step(
+            epoch,
+            self._next_step,
+            tuple(work.opened),
+            tuple(self._closing),
+            tuple(work.rows),
+            kept,
+            self._index.take_dropped(),
+        )
         self._next_step += 1
-        self._closing = []
-        self._in_flight[step.number] = _InFlight(step, members)
+        self._closing, self._keeping = [], []
+        self._in_flight[step.number] = work
         return step
+
+    def took(self, step: Step, seconds: float) -> None:
+        """How long rank 0's stage has worked on a step."""
+        work = self._in_flight.get(step.number)
+        if work is None or not work.rows:
+            return
+        if work.prompt_tokens:
+            among_streams = work.among_streams
+            self._turns.prompt_took(work.prompt_tokens, seconds, among_streams=among_streams)
+        else:
+            self._turns.decode_took(seconds)
 
     def probe(self, epoch: int) -> Step:
         """An empty step: it comes back when every rank has handled it."""
@@ -103,30 +186,20 @@ class Scheduler:
 
     def commit(self, result: StepResult) -> list[tuple[Sequence, Update]]:
         """Take what came of a step; what each client is to be told."""
-        flight = self._in_flight.pop(result.number, None)
-        if flight is None:
+        work = self._in_flight.pop(result.number, None)
+        if work is None:
             return []
         if result.error:
+            self._disown(work)
             error = StepFailed(result.error)
-            return [self._end(s, error) for s in flight.members if s.sequence_id in self._live]
+            return [self._end(s, error) for s in work.members if s.sequence_id in self._live]
+        for block, _ in work.blocks:
+            self._index.confirm(block)
         news: list[tuple[Sequence, Update]] = []
         for out in result.tokens:
             sequence = self._live.get(out.sequence_id)
-            if sequence is None:  # cancelled while its step was under way
-                continue
-            if out.error:
-                news.append(self._end(sequence, StepFailed(out.error)))
-                continue
-            if out.later:
-                self._run_again(sequence)
-                continue
-            reason = sequence.accept(out.token)
-            tokens = () if reason == "stop" else (out,)
-            news.append((sequence, Update(sequence.request_id, tokens, reason, prompt=out.prompt)))
-            if reason:
-                self._forget(sequence)
-            elif sequence.group is None:
-                self._join_group(sequence)
+            if sequence is not None:  # else cancelled while its step was under way
+                news += self._take(sequence, out)
         return news
 
     def cancel(self, sequence: Sequence) -> None:
@@ -139,116 +212,200 @@ class Scheduler:
     def rewind(self) -> None:
         """The stages have lost everything: run every live sequence again from its tokens."""
         self._in_flight.clear()
-        self._closing = []
-        self._groups = [[] for _ in range(self._limits.depth)]
+        self._closing, self._keeping = [], []
+        self._groups.clear()
+        self._index.clear()
         self._prefilling = deque(self._live.values())
         for sequence in self._live.values():
             sequence.rewind()
 
     def fail_all(self, error: Exception) -> list[tuple[Sequence, Update]]:
         """End every sequence with ``error``."""
-        everyone = [*self._live.values(), *self._waiting]
-        self._waiting.clear()
+        everyone = [*self._live.values(), *self._waiting.drain()]
         return [self._end(sequence, error) for sequence in everyone]
 
     def fail_waiting(self, error: Exception) -> list[tuple[Sequence, Update]]:
         """End every sequence that waits for a place."""
-        everyone = list(self._waiting)
-        self._waiting.clear()
+        everyone = [sequence for sequence in self._waiting if not sequence.has_run]
+        for sequence in everyone:
+            self._waiting.remove(sequence)
         return [self._end(sequence, error) for sequence in everyone]
 
     def _admit(self) -> None:
-        while self.admitting and self._waiting and len(self._live) < self._limits.max_sequences:
-            sequence = self._waiting.popleft()
+        while len(self._live) < self._limits.max_sequences:
+            sequence = self._waiting.take(self._may_live)
+            if sequence is None:
+                return
             sequence.sequence_id = self._next_id
-            self._next_id += 1
             self._live[sequence.sequence_id] = sequence
+            if not self._index.shrink(self._memory.fits):
+                # Prefixes that prompts are about to go on from can't be dropped just now.
+                del self._live[sequence.sequence_id]
+                sequence.sequence_id = 0
+                self._waiting.put_back(sequence)
+                return
+            self._next_id += 1
             self._prefilling.append(sequence)
 
-    def _prefill_is_next(self) -> bool:
+    def _may_live(self, sequence: Sequence) -> bool:
+        # Who gave way to others is among those that run to their end.
+        return (self.admitting or sequence.has_run) and self._memory.admits(sequence)
+
+    def _make_room(self) -> None:
+        """Cached prefixes give way first, then who came last; the first of all never does."""
+        while not self._memory.fits() and not self._index.shrink(self._memory.fits):
+            if len(self._live) < 2:
+                return
+            self._preempt(max(self._live.values(), key=lambda s: s.arrival))
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Take a sequence's memory; it waits, and is run again from its tokens."""
+        self._forget(sequence, keep=False)
+        sequence.rewind()
+        self._waiting.put_back(sequence)
+        self.preemptions += 1
+
+    def _prompts_are_next(self) -> bool:
         """Prompts and running streams take turns when both have work."""
         if not self._prefilling:
             return False
-        turn, self._prefer_prefill = self._prefer_prefill, not self._prefer_prefill
-        return turn or self._ready_group() is None
+        if self._groups.ready:
+            return self._turns.prompts_are_next()
+        return not self._groups.any or self._turns.in_credit
 
-    def _prefill(self) -> tuple[list[Sequence], list[OpenSequence], list[Row]]:
-        """A chunk's worth of prompts, in turn: short ones share a step, a long one fills it.
+    def _prefill(self) -> _Work:
+        """A portion of prompts, in turn: short ones share a step, a long one fills it.
 
         Who was not done goes to the back, so that a short prompt never waits for a long one. A
-        prompt is cut at multiples of the chunk only, whoever else is there: same cuts, same bits.
+        prompt is cut at multiples of the cut only, whoever else is there: same cuts, same bits.
         """
-        members: list[Sequence] = []
-        rows: list[Row] = []
+        work = _Work(among_streams=self._groups.any)
         room = self._limits.prefill_chunk
+        if work.among_streams:
+            room = self._turns.portion(self._limits.cut, room)
         for _ in range(len(self._prefilling)):
-            if room < max(1, self._prefilling[0].remaining_prefill) and members:
+            if work.members and room < max(1, self._prefilling[0].remaining_prefill):
                 break
             sequence = self._prefilling.popleft()
-            row = sequence.next_row(self._limits.prefill_chunk)
-            room -= len(row.tokens)
-            members.append(sequence)
-            rows.append(row)
-            if not row.sample:
+            done = False
+            if self._open(sequence, work):
+                room, done = self._run_prompt(sequence, work, room)
+            if not done:
                 self._prefilling.append(sequence)
-        opened = [s.open_message() for s in members if not s.opened]
-        for sequence in members:
-            sequence.opened = True
-        return members, opened, rows
+        self._turns.chose(prompts=bool(work.rows))
+        return work
 
-    def _decode(self) -> tuple[list[Sequence], list[OpenSequence], list[Row]]:
-        self._balance()
-        group = self._ready_group()
-        if group is None:
-            return [], [], []
-        self._next_group = (group + 1) % self._limits.depth
-        members = list(self._groups[group])
-        return members, [], [s.next_row(1) for s in members]
+    def _open(self, sequence: Sequence, work: _Work) -> bool:
+        """Find what the stages hold of it; False while somebody else is running that."""
+        if sequence.opened:
+            return True
+        claim = None
+        if self._limits.prefix_cache and sequence.reuses_prefix:
+            claim = self._index.claim(sequence, sequence.tokens)
+            if claim is None:
+                return False
+        work.opened.append(sequence.open(claim, self._limits.cut))
+        self.lookup_tokens += sequence.length if claim else 0
+        self.hit_tokens += sequence.fed
+        return True
 
-    def _ready_group(self) -> int | None:
-        """The next group in turn that is not under way; its members all go in one step."""
-        depth = self._limits.depth
-        for turn in range(depth):
-            group = (self._next_group + turn) % depth
-            if self._groups[group] and self._at_rest(group):
-                return group
-        return None
+    def _run_prompt(self, sequence: Sequence, work: _Work, room: int) -> tuple[int, bool]:
+        """Rows for the next tokens of a prompt: (room left, whether its last one is among them)."""
+        work.members.append(sequence)
+        cut = self._limits.cut
+        while room > 0 or not sequence.remaining_prefill:
+            number = sequence.fed // cut
+            row = sequence.next_row(cut)
+            if len(row.tokens) == cut and not row.sample:
+                row = self._kept(sequence, number, row, work)
+            work.rows.append(row)
+            work.prompt_tokens += len(row.tokens)
+            if row.sample:
+                return room, True
+            room -= len(row.tokens)
+        return room, False
 
-    def _at_rest(self, group: int) -> bool:
-        return not any(s.awaiting for s in self._groups[group])
+    def _kept(self, sequence: Sequence, number: int, row: Row, work: _Work) -> Row:
+        """The row, with what the stages are to keep of it."""
+        claim = sequence.claim
+        kept = self._index.keep(claim, number, self._memory.keeps) if claim else None
+        if kept is None:
+            return row
+        block, snapshot = kept
+        work.blocks.append((block, sequence.sequence_id))
+        return Row(row.sequence_id, row.tokens, row.sample, block.block_id, snapshot)
 
-    def _balance(self) -> None:
-        """Move one sequence from the largest group to the smallest, if the largest is at rest."""
-        sizes = [len(g) for g in self._groups]
-        largest, smallest = sizes.index(max(sizes)), sizes.index(min(sizes))
-        if sizes[largest] - sizes[smallest] > 1 and self._at_rest(largest):
-            moved = self._groups[largest].pop()
-            moved.group = smallest
-            self._groups[smallest].append(moved)
+    def _decode(self) -> _Work:
+        members = self._groups.take_ready()
+        if members:
+            self._turns.chose(prompts=False)
+        return _Work(members, rows=[s.next_row(1) for s in members])
 
-    def _join_group(self, sequence: Sequence) -> None:
-        """Let a sequence that has its first token decode along with others."""
-        smallest = min(range(self._limits.depth), key=lambda g: len(self._groups[g]))
-        sequence.group = smallest
-        self._groups[smallest].append(sequence)
+    def _take(self, sequence: Sequence, out: TokenOut) -> list[tuple[Sequence, Update]]:
+        """A sequence's next token; what its client is told."""
+        if out.error:
+            return [self._end(sequence, StepFailed(out.error))]
+        if out.later:
+            self._run_again(sequence)
+            return []
+        first = sequence.group is None
+        reason = sequence.accept(out.token)
+        tokens = () if reason == "stop" else (out,)
+        cached = (sequence.cached_tokens or 0) if first else 0
+        update = Update(
+            sequence.request_id, tokens, reason, prompt=out.prompt, cached_tokens=cached
+        )
+        if reason:
+            self._forget(sequence)
+        elif first:
+            self._groups.join(sequence)
+        return [(sequence, update)]
 
     def _end(self, sequence: Sequence, error: Exception) -> tuple[Sequence, Update]:
         if sequence.sequence_id in self._live:
-            self._forget(sequence)
+            self._forget(sequence, keep=False)
         return sequence, Update(sequence.request_id, error=error)
 
     def _run_again(self, sequence: Sequence) -> None:
         self._closing.append(sequence.sequence_id)
-        if sequence.group is not None:
-            self._groups[sequence.group].remove(sequence)
+        self._leave(sequence)
         sequence.rewind()
         self._prefilling.append(sequence)
 
-    def _forget(self, sequence: Sequence) -> None:
+    def _forget(self, sequence: Sequence, *, keep: bool = True) -> None:
         del self._live[sequence.sequence_id]
         if sequence.opened:
+            if keep:
+                self._keep_answer(sequence)
             self._closing.append(sequence.sequence_id)
+        self._leave(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        """Take it out of whatever it waits in or has promised."""
+        if sequence.claim is not None:
+            self._index.release(sequence.claim)
+            sequence.claim = None
         if sequence.group is not None:
-            self._groups[sequence.group].remove(sequence)
+            self._groups.leave(sequence)
         elif sequence in self._prefilling:
             self._prefilling.remove(sequence)
+
+    def _keep_answer(self, sequence: Sequence) -> None:
+        """The next turn of a conversation begins with this one's prompt and answer."""
+        if not (self._free_cuts and sequence.claim) or sequence.group is None:
+            return
+        size = self._limits.cut
+        for block, start in self._index.extend(sequence.tokens[: sequence.fed], self._memory.keeps):
+            order = KeptBlock(block.block_id, sequence.sequence_id, start, start + size)
+            self._keeping.append((block, order))
+
+    def _disown(self, work: _Work) -> None:
+        """A step has failed: what was kept in it, or later of its sequences, is nowhere whole."""
+        failed = {sequence.sequence_id for sequence in work.members}
+        doubtful = [block for block, _ in work.blocks]
+        for other in self._in_flight.values():
+            doubtful += [block for block, owner in other.blocks if owner in failed]
+        doubtful += [block for block, order in self._keeping if order.sequence_id in failed]
+        self._keeping = [item for item in self._keeping if item[1].sequence_id not in failed]
+        for block in doubtful:
+            self._index.discard(block)

@@ -28,12 +28,12 @@ class StageRunner:
     def run(self, step: Step, hidden: Any, error: str = "") -> tuple[Any, str]:
         """Apply ``step``; what the shard answered, and why the step failed, here or earlier.
 
-        After a failure the openings and closings still apply, here and on every later rank, so
+        After a failure everything but the rows still applies, here and on every later rank, so
         that all ranks go on holding the same sequences.
         """
         if error:
             step = dataclasses.replace(step, rows=())
-        if not (step.rows or step.opened or step.closed):
+        if not (step.rows or step.opened or step.closed or step.kept or step.dropped):
             return None, error
         began = time.monotonic()
         try:

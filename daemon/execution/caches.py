@@ -6,6 +6,11 @@ from typing import Any
 
 from daemon.execution.skeleton import arrays_in
 
+GROWTH_TOKENS = 256
+"""By which mlx-lm grows a cache."""
+GROWING = frozenset(["KVCache", "QuantizedKVCache"])
+"""Caches with one entry per token, which can be cut and joined anywhere."""
+
 # Attributes that decide which mask a cache makes.
 KIND_ATTRIBUTES = ("max_size", "keep", "chunk_size", "window_size", "bits", "group_size")
 
@@ -33,3 +38,15 @@ def cache_bytes(cache: Any) -> int:
     if cache is None:
         return 0
     return sum(array.nbytes for array in arrays_in(cache.state))
+
+
+def is_growing(cache: Any) -> bool:
+    """Whether a cache has an entry per token, and nothing else."""
+    if hasattr(cache, "caches"):
+        return all(is_growing(part) for part in cache.caches)
+    return type(cache).__name__ in GROWING
+
+
+def can_snapshot(cache: Any) -> bool:
+    """Whether a cache's state can be taken out whole and put into another one."""
+    return cache is None or (hasattr(type(cache), "from_state") and hasattr(cache, "state"))

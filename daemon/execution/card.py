@@ -8,15 +8,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import mlx.core as mx
-
 from daemon.errors import ModelError
-from daemon.execution.caches import cache_bytes
+from daemon.execution.kv_shape import read_kv
 from daemon.execution.model_card import ModelCard
 from daemon.execution.outline import outline
 from daemon.execution.skeleton import Skeleton, open_skeleton, parameter_bytes, parameters
 from daemon.execution.stage import Stage
-from daemon.execution.trace import PROBE_SHAPE, LayerTrace, trace
+from daemon.execution.trace import LayerTrace, trace
 from daemon.execution.weight_files import fingerprint, read_config, read_weight_files
 
 if TYPE_CHECKING:
@@ -25,28 +23,32 @@ if TYPE_CHECKING:
 CONTEXT_KEYS = ("max_position_embeddings", "max_sequence_length", "seq_length", "n_positions")
 EXPERTS_CHOSEN_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k")
 DEFAULT_CONTEXT = 4096
-KV_STEP = 256
-"""Tokens by which mlx-lm grows a cache."""
 
 
-def inspect(path: Path) -> ModelCard:
+def inspect(path: Path, kv_bits: int = 0) -> ModelCard:
     """The card of the model in ``path``; reads headers, no weights.
+
+    Args:
+        path: folder of the model.
+        kv_bits: 8 for a quantised KV cache, 0 for the model's own.
 
     Raises:
         ModelError: files missing or damaged, an unknown architecture, weights that don't fit.
     """
     config = read_config(path)
     files = read_weight_files(path)
-    skeleton = open_skeleton(path)
+    skeleton = open_skeleton(path, kv_bits)
     traced = trace(skeleton)
     whole = parameter_bytes(skeleton.model)
     layers = tuple(parameter_bytes(layer) for layer in skeleton.layers)
     embeddings = [item.module for item in skeleton.outside_modules() if item.is_embedding]
     embedding_rows = max((parameters(item)["weight"].shape[0] for item in embeddings), default=0)
     first, shared, last = _outside_bytes(path, traced, layers)
+    kv = read_kv(skeleton, traced)
     return ModelCard(
         path=path,
         model_type=config["model_type"],
+        architecture=type(skeleton.model).__module__.rpartition(".")[2],
         fingerprint=fingerprint(config, files),
         n_layers=traced.n_layers,
         legal_cuts=traced.legal_cuts,
@@ -57,7 +59,11 @@ def inspect(path: Path) -> ModelCard:
         head_bytes=last - shared,
         shared_bytes=shared,
         whole_bytes=whole,
-        kv_token_bytes=_kv_token_bytes(skeleton, traced),
+        kv_token_bytes=kv.token_bytes,
+        kv_windows=kv.windows,
+        kv_state_bytes=kv.state_bytes,
+        kv_cuttable=kv.cuttable,
+        kv_storable=kv.storable,
         max_context=_first_number(config, CONTEXT_KEYS) or DEFAULT_CONTEXT,
         vocab_size=_first_number(config, ("vocab_size",)) or embedding_rows,
         weight_bits=_weight_bits(config, skeleton),
@@ -76,26 +82,6 @@ def _outside_bytes(path: Path, traced: LayerTrace, layers: tuple[int, ...]) -> t
     first, last = outside(0, cuts[0]), outside(cuts[-1], len(layers))
     middle = outside(cuts[0], cuts[-1]) if len(cuts) > 1 else 0
     return first, min(middle, first, last), last
-
-
-def _kv_token_bytes(skeleton: Skeleton, traced: LayerTrace) -> tuple[int, ...]:
-    """From the caches after a lazy forward of one token: shapes are known, nothing is computed."""
-    caches = skeleton.make_caches()
-    skeleton.model(mx.zeros((1, PROBE_SHAPE[1]), mx.int32), cache=caches)
-    sizes = [0] * traced.n_layers
-    for cache, owner in zip(caches, traced.cache_owner, strict=True):
-        if owner >= 0:
-            sizes[owner] += _token_bytes(cache)
-    return tuple(sizes)
-
-
-def _token_bytes(cache: Any) -> int:
-    if hasattr(cache, "caches"):
-        return sum(_token_bytes(part) for part in cache.caches)
-    keys = getattr(cache, "keys", None)
-    if keys is None or not hasattr(keys, "shape"):
-        return 0
-    return cache_bytes(cache) // keys.shape[2]
 
 
 def _work_bytes(layer: Any, config: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ read from any.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from mlx.utils import tree_map
 from daemon.errors import StepFailed
 from daemon.execution.passes import Pass, passes_of
 from daemon.execution.pool import CachePool
+from daemon.execution.prefix_store import PrefixStore
 from daemon.execution.sampling import Sampler
 from daemon.execution.skeleton import arrays_in
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from daemon.execution.grammar import Grammars
     from daemon.execution.sampling import Picked
     from daemon.execution.stage import Stage, StageCaches
-    from daemon.messages import OpenSequence, Step, TokenOut
+    from daemon.messages import KeptBlock, OpenSequence, Step, TokenOut
+
+log = logging.getLogger(__name__)
 
 STEPS_PER_CLEARING = 256
 """MLX keeps freed buffers for reuse; like mlx-lm we give them back now and then."""
@@ -56,12 +60,18 @@ class StageExecutor:
         self._stage = stage
         self._grammars = grammars
         self._pool = CachePool(stage, batching=batching)
+        self._prefixes = PrefixStore(stage)
         self._live: dict[int, _Live] = {}
         self._steps = 0
         self.weights_bytes = stage.weight_bytes
         """Bytes of this stage's weights."""
         self.kv_bytes = 0
         """Bytes of the caches of all sequences, as of a few steps ago."""
+
+    @property
+    def prefix_bytes(self) -> int:
+        """Bytes of the prefix cache."""
+        return self._prefixes.nbytes
 
     @property
     def sequences(self) -> int:
@@ -74,14 +84,15 @@ class StageExecutor:
         return self._pool.batching
 
     def reset(self) -> None:
-        """Drop all sequences."""
+        """Drop all sequences and cached prefixes."""
         self._live.clear()
         self._pool.clear()
+        self._prefixes.clear()
         self.kv_bytes = 0
         mx.clear_cache()
 
     def run(self, step: Step, hidden: Any) -> list[Any] | tuple[TokenOut, ...]:
-        """Apply ``step``: close, open, then run its rows.
+        """Apply ``step``: keep, close, open, drop, then run its rows.
 
         Args:
             step: what to do.
@@ -95,10 +106,14 @@ class StageExecutor:
             StepFailed: a row can't be run; the sequences of the step are dropped on this stage,
                 all others are as before.
         """
+        for kept in step.kept:
+            self._keep_closing(kept)
         for sequence_id in step.closed:
             self._drop(sequence_id)
         for opened in step.opened:
             self._open(opened)
+        for block_id in step.dropped:
+            self._prefixes.drop(block_id)
         passes = passes_of(step.rows)
         try:
             results = self._run_passes(passes, hidden)
@@ -107,15 +122,38 @@ class StageExecutor:
             for row in step.rows:
                 self._drop(row.sequence_id)
             raise StepFailed(f"step {step.number}: {error}") from error
-        self._account(passes, changed=bool(step.closed or step.opened))
+        self._account(passes, changed=bool(step.closed or step.opened or step.dropped))
         if not self._stage.is_last:
             return results
         return tuple(token for tokens in results for token in tokens)
 
     def _open(self, opened: OpenSequence) -> None:
         sampler = self._sampler(opened) if self._stage.is_last else None
-        self._pool.open(opened.sequence_id)
-        self._live[opened.sequence_id] = _Live(sampler)
+        if not opened.blocks:
+            self._pool.open(opened.sequence_id)
+            self._live[opened.sequence_id] = _Live(sampler)
+            return
+        prefix = self._prefixes.open(opened.blocks)
+        if prefix is None:  # its rows will say that it is not open
+            log.error("prefix_missing", extra={"fields": {"sequence": opened.sequence_id}})
+            return
+        self._pool.open(opened.sequence_id, prefix.caches)
+        self._live[opened.sequence_id] = _Live(sampler, prefix.tokens)
+
+    def _keep_closing(self, kept: KeptBlock) -> None:
+        """Make a block of a sequence that ends."""
+        live = self._live.get(kept.sequence_id)
+        if live is not None:  # else its last step has failed
+            tokens = live.history[kept.start : kept.stop]
+            caches = self._pool.alone(kept.sequence_id)
+            self._prefixes.keep(kept.block_id, tokens, caches, kept.start, snapshot=False)
+
+    def _keep_chunk(self, item: Pass) -> None:
+        """Make a block of the chunk that has just run."""
+        (sequence_id,), (tokens,) = item.sequence_ids, item.tokens
+        caches = self._pool.alone(sequence_id)
+        start = caches.length - len(tokens)
+        self._prefixes.keep(item.keep, tokens, caches, start, snapshot=item.snapshot)
 
     def _sampler(self, opened: OpenSequence) -> Sampler:
         grammar = opened.sampling.grammar
@@ -161,15 +199,20 @@ class StageExecutor:
         settle = not item.sample or self._steps % STEPS_PER_COUNT == 0
         outputs = [output for output, _ in forwards]
         caches = [array for _, held in forwards for array in held.arrays()] if settle else []
+        if self._stage.is_last and item.sample:
+            logits = [row for output in outputs for row in _rows(output)]
+            return self._choose(item.sequence_ids, logits, caches)
         if not self._stage.is_last:
             outputs = [tree_map(_contiguous, output) for output in outputs]
             mx.eval(arrays_in(outputs), caches)
-            return outputs[0] if len(outputs) == 1 else outputs
-        if not item.sample:
-            mx.eval(caches, self._read_prompts(item, outputs))
+        else:
+            read = [] if item.sample else self._read_prompts(item, outputs)
+            mx.eval(caches, read)
+        if item.keep:
+            self._keep_chunk(item)
+        if self._stage.is_last:
             return ()
-        logits = [row for output in outputs for row in _rows(output)]
-        return self._choose(item.sequence_ids, logits, caches)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def _read_prompts(self, item: Pass, outputs: list[Any]) -> list[mx.array]:
         """Let those who want to know see what the model says of their prompts, lazily."""

@@ -28,7 +28,11 @@ class LoadProgress:
 
 
 def load_stage(
-    path: Path, lo: int, hi: int, on_progress: Callable[[LoadProgress], None] | None = None
+    path: Path,
+    lo: int,
+    hi: int,
+    on_progress: Callable[[LoadProgress], None] | None = None,
+    kv_bits: int = 0,
 ) -> Stage:
     """Layers [lo, hi) of the model in ``path``, with their weights in memory.
 
@@ -37,13 +41,14 @@ def load_stage(
         lo: first layer.
         hi: one after the last layer.
         on_progress: called before the first and after every layer.
+        kv_bits: 8 for a quantised KV cache, 0 for the model's own.
 
     Raises:
         ModelError: files missing or damaged, weights that don't fit the config, an illegal cut.
     """
     read_config(path)
     read_weight_files(path)
-    stage = Stage(open_skeleton(path), lo, hi)
+    stage = Stage(open_skeleton(path, kv_bits), lo, hi)
     try:
         _read(stage, on_progress or (lambda _: None))
     except (RuntimeError, ValueError, OSError) as error:

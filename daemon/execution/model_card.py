@@ -39,6 +39,16 @@ class ModelCard:
     vocab_size: int
     weight_bits: int = 16
     """Of one weight, as the config names them or the arrays are."""
+    architecture: str = ""
+    """Module of `mlx_lm.models` that the model comes from."""
+    kv_windows: tuple[int, ...] = ()
+    """Per layer the tokens after which its cache forgets the oldest; 0: never."""
+    kv_state_bytes: tuple[int, ...] = ()
+    """Per layer the cache bytes of a sequence of any length: recurrent states."""
+    kv_cuttable: bool = True
+    """Whether all caches have one entry per token, so that they can be cut anywhere."""
+    kv_storable: bool = True
+    """Whether the prefix cache can hold what the caches hold."""
 
     def to_json(self) -> str:
         """One line that `from_json` reads."""

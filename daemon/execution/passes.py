@@ -22,6 +22,9 @@ class Pass:
     tokens: tuple[tuple[int, ...], ...]
     """Per sequence; all of one length."""
     sample: bool
+    keep: int = 0
+    """Block of the prefix cache to make of the chunk."""
+    snapshot: bool = False
 
 
 def passes_of(rows: tuple[Row, ...]) -> tuple[Pass, ...]:
@@ -38,7 +41,7 @@ def passes_of(rows: tuple[Row, ...]) -> tuple[Pass, ...]:
             sampled.append(row)
         chunk = row.tokens[:-1] if row.sample else row.tokens
         if chunk:
-            passes.append(Pass((row.sequence_id,), (chunk,), sample=False))
+            passes.append(Pass((row.sequence_id,), (chunk,), False, row.keep, row.snapshot))
     if sampled:
         ids = tuple(row.sequence_id for row in sampled)
         passes.append(Pass(ids, tuple(row.tokens[-1:] for row in sampled), sample=True))

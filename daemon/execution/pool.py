@@ -49,10 +49,10 @@ class CachePool:
         merged = sum(batch.caches.nbytes for batch in batches.values())
         return merged + sum(caches.nbytes for caches in self._alone.values())
 
-    def open(self, sequence_id: int) -> None:
-        """Make room for a sequence; one of that id is forgotten."""
+    def open(self, sequence_id: int, caches: StageCaches | None = None) -> None:
+        """Make room for a sequence, or go on from ``caches``; one of that id is forgotten."""
         self.close(sequence_id)
-        self._alone[sequence_id] = self._stage.make_caches()
+        self._alone[sequence_id] = caches or self._stage.make_caches()
 
     def close(self, sequence_id: int) -> None:
         """Forget a sequence, if there is one; its row of a batch goes when the batch runs next."""

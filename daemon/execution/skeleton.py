@@ -6,7 +6,7 @@ Knows nothing of ranks. Engine thread.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import mlx.core as mx
@@ -19,6 +19,11 @@ from daemon.execution.light_import import model_imports
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
+
+KV_BITS = 8
+"""Of a quantised KV cache."""
+KV_GROUPS = (64, 32)
+"""Values that share a scale, best first; a head's size must be a multiple."""
 
 EMBEDDINGS = (nn.Embedding, nn.QuantizedEmbedding)
 
@@ -47,22 +52,36 @@ class Skeleton:
     layers: list[Any]
     """The very list object that the model iterates: replacing an item replaces the layer."""
     layers_path: str
+    kv_group: int = 0
+    """KV is kept in 8 bits, in groups of that many values; 0: as the model computes it."""
 
     def make_caches(self) -> list[Any]:
         """Fresh caches of the whole model; their number need not be the number of layers."""
         with model_imports() as mlx_lm:
-            return list(mlx_lm.cache.make_prompt_cache(self.model))
+            caches = list(mlx_lm.cache.make_prompt_cache(self.model))
+            if not self.kv_group:
+                return caches
+            small = mlx_lm.cache.QuantizedKVCache
+            return [
+                small(self.kv_group, KV_BITS) if type(cache).__name__ == "KVCache" else cache
+                for cache in caches
+            ]
 
     def outside_modules(self) -> list[OutsideModule]:
         """The smallest modules with parameters outside the layers."""
         return list(_outside(self.model, "", self.layers_path))
 
 
-def open_skeleton(folder: Path) -> Skeleton:
+def open_skeleton(folder: Path, kv_bits: int = 0) -> Skeleton:
     """The model of ``folder``, built in full but lazily.
 
+    Args:
+        folder: of the model.
+        kv_bits: 8 for a quantised KV cache, 0 for the model's own.
+
     Raises:
-        ModelError: unknown architecture, or weights that don't match the config.
+        ModelError: unknown architecture, weights that don't match the config, or an architecture
+            that can't work on a quantised KV cache.
     """
     with model_imports() as mlx_lm:
         try:
@@ -72,7 +91,31 @@ def open_skeleton(folder: Path) -> Skeleton:
             raise ModelError(
                 f"{folder}: mlx-lm can't build it: {_first_line(error)}{_advice(error)}"
             ) from error
-    return skeleton_of(model)
+    skeleton = skeleton_of(model)
+    return with_small_kv(skeleton) if kv_bits else skeleton
+
+
+def with_small_kv(skeleton: Skeleton) -> Skeleton:
+    """The same model over KV caches of 8 bits.
+
+    Raises:
+        ModelError: it has none that can be quantised, or its attention can't read them.
+    """
+    reason = "it keeps no plain KV cache"
+    for group in KV_GROUPS:
+        small = replace(skeleton, kv_group=group)
+        caches = small.make_caches()
+        if not any(type(cache).__name__ == "QuantizedKVCache" for cache in caches):
+            break
+        try:
+            skeleton.model(mx.zeros((1, 2), mx.int32), cache=caches)  # lazy: shapes tell
+        # Attention written for arrays raises whatever it likes when it is given packed ones.
+        except Exception as error:  # noqa: BLE001
+            reason = _first_line(error)
+            continue
+        return small
+    name = type(skeleton.model).__module__.rpartition(".")[2]
+    raise ModelError(f"{name} can't keep its KV in {KV_BITS} bits ({reason}): set kv_bits = 0")
 
 
 def skeleton_of(model: Any) -> Skeleton:

@@ -25,6 +25,8 @@ from daemon.settings import LimitsPart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from daemon.engine.kv_budget import KvBudget
+
 VOCABULARY = 1000
 
 
@@ -35,35 +37,67 @@ class AddingShard:
         self.last = rank == world_size - 1
         self._world_size = world_size
         self.held: dict[int, list[int]] = {}
+        self.blocks: dict[int, tuple[int, ...]] = {}
+        """The prefix cache."""
+        self.ran = 0
+        """Tokens that were run."""
         self.loads: list[tuple[int, int]] = []
         self.fail_on: set[int] = set()
+        """Sequences whose steps raise."""
+        self.fail_steps: set[int] = set()
+        """Steps that raise if they have rows."""
 
     def assign(self, lo: int, hi: int) -> None:
         """Load, or only forget the sequences."""
         if not self.loads or self.loads[-1] != (lo, hi):
             self.loads.append((lo, hi))
         self.held = {}
+        self.blocks = {}
         self.last = hi == self._world_size
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Keep the tokens; pass on how many were seen so far, which every rank must agree on."""
-        for closed in step.closed:
-            self.held.pop(closed, None)
-        for opened in step.opened:
-            self.held[opened.sequence_id] = []
-        if any(row.sequence_id in self.fail_on for row in step.rows):
-            raise RuntimeError("out of memory")
+        self._operate(step)
+        self._fail(step)
         answer: list[TokenOut] = []
         counts: list[int] = []
         for number, row in enumerate(step.rows):
             tokens = self.held[row.sequence_id]
             tokens += row.tokens
+            self.ran += len(row.tokens)
+            if row.keep:
+                self.blocks[row.keep] = row.tokens
             counts.append(len(tokens))
             if hidden is not None:
                 assert hidden[number] == len(tokens)
             if row.sample:
                 answer.append(TokenOut(row.sequence_id, hash(tuple(tokens)) % VOCABULARY))
         return tuple(answer) if self.last else counts
+
+    def _operate(self, step: Step) -> None:
+        """All that is no row, in the order of the executor."""
+        for kept in step.kept:
+            if kept.sequence_id in self.held:
+                tokens = self.held[kept.sequence_id][kept.start : kept.stop]
+                self.blocks[kept.block_id] = tuple(tokens)
+        for closed in step.closed:
+            self.held.pop(closed, None)
+        for opened in step.opened:
+            known = [token for block in opened.blocks for token in self.blocks[block]]
+            self.held[opened.sequence_id] = known
+        for dropped in step.dropped:
+            self.blocks.pop(dropped, None)
+
+    def _fail(self, step: Step) -> None:
+        """Raise if the test says so, or if the sequence was dropped by an earlier failure."""
+        fails = step.number in self.fail_steps and step.rows
+        if fails or any(row.sequence_id in self.fail_on for row in step.rows):
+            for row in step.rows:
+                self.held.pop(row.sequence_id, None)
+            raise RuntimeError("out of memory")
+        unknown = [row.sequence_id for row in step.rows if row.sequence_id not in self.held]
+        if unknown:
+            raise RuntimeError(f"out of memory earlier: {unknown} not open")
 
 
 def expected(prompt: tuple[int, ...], count: int) -> list[int]:
@@ -110,17 +144,23 @@ class FakeCluster:
         chunk: int = 4,
         max_queue: int = 100,
         limits: LimitsPart | None = None,
+        budget: KvBudget | None = None,
+        free_cuts: bool = False,
     ) -> None:
         self.world_size = world_size
         self._limits = limits or LimitsPart()
-        self._chunk = chunk
-        self._max_queue = max_queue
+        self._bounds = SchedulerLimits(
+            world_size, 8, max_queue, chunk, prefill_cut=2, prefix_cache=True
+        )
+        self._budget = budget
+        self._free_cuts = free_cuts
         self._boots = 0
         self.fewest = 1
         """Fewer ranks than these have not the memory."""
         self.updates: queue.SimpleQueue[Update] = queue.SimpleQueue()
         self.texts: dict[str, list[int]] = {}
         self.ends: dict[str, str | Exception] = {}
+        self.cached: dict[str, int] = {}
         self.ranks: dict[int, FakeRank] = {}
         self.meters: dict[int, Meter] = {}
         for rank in range(world_size):
@@ -138,13 +178,15 @@ class FakeCluster:
         self._boots += 1
         inbox: deque[Event] = deque()
         shard, notes = AddingShard(rank, self.world_size), Notes()
-        hello = Hello(rank, f"boot-{self._boots}", "fingerprint", 1 << 30)
+        boot = f"boot-{self._boots}"
+        hello = Hello(rank, boot, "fingerprint", 1 << 30, free_cuts=self._free_cuts)
         wire = _Wire(self, rank)
         meter = self.meters[rank] = Meter()
         if rank == 0:
             membership = Membership(self.world_size, self._plan)
-            limits = SchedulerLimits(self.world_size, 8, self._max_queue, self._chunk)
-            scheduler = Scheduler(limits)
+            budget = self._budget
+            budget_of = (lambda _plan, _hellos: budget) if budget else None
+            scheduler = self.scheduler = Scheduler(self._bounds, budget_of)
             node = Leader(hello, membership, scheduler, shard, wire, notes, meter, self._limits)
         else:
             node = Follower(hello, shard, wire, notes, meter)
@@ -204,6 +246,8 @@ class FakeCluster:
     def _listen(self, updates: list[Update]) -> None:
         for update in updates:
             self.texts[update.request_id] += [t.token for t in update.tokens]
+            if update.cached_tokens:
+                self.cached[update.request_id] = update.cached_tokens
             if update.finish_reason or update.error:
                 assert update.request_id not in self.ends
                 self.ends[update.request_id] = update.error or update.finish_reason

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.engine.interfaces import Cancel, Probe
+from daemon.engine.kv_budget import KvBudget, RankKv
 from daemon.engine.suspects import MOST_LOSSES
 from daemon.errors import ModelError, NotReady, QueueFull, StepFailed
 from daemon.messages import Hello
@@ -265,3 +266,111 @@ def test_a_rank_that_comes_back_with_another_model_is_refused() -> None:
     cluster.boot(1)
     cluster.settle()
     assert cluster.leader.waiting_for == ""
+
+
+def test_a_prompt_that_was_run_is_not_run_again() -> None:
+    """The second request of a conversation begins where the first one's prompt ended."""
+    cluster = FakeCluster(3)
+    cluster.submit("first", tuple(range(21)), 3)
+    cluster.settle()
+    ran = cluster.ranks[2].shard.ran
+    cluster.submit("second", (*range(20), 99, 98), 3)
+    cluster.settle()
+    assert cluster.texts["second"] == expected((*range(20), 99, 98), 3)
+    assert cluster.cached == {"second": 20}
+    assert cluster.ranks[2].shard.ran - ran == 2 + 2
+    assert (cluster.scheduler.lookup_tokens, cluster.scheduler.hit_tokens) == (43, 20)
+
+
+def test_choices_of_one_prompt_run_it_once() -> None:
+    """A request for eight choices must not cost eight prompts."""
+    cluster = FakeCluster(2)
+    prompt = tuple(range(41))
+    for number in range(8):
+        cluster.submit(str(number), prompt, 1)
+    cluster.settle()
+    assert cluster.texts == {str(number): expected(prompt, 1) for number in range(8)}
+    assert cluster.ranks[0].shard.ran == 40 + 8
+
+
+def test_answers_are_reused_where_their_bits_are_those_of_a_prompt() -> None:
+    """With free cuts the next turn runs nothing of the last one's answer."""
+    prompt = tuple(range(9))
+    turn = (*prompt, *expected(prompt, 11), 99)
+    for free_cuts, cached in ((True, 18), (False, 8)):
+        cluster = FakeCluster(2, free_cuts=free_cuts)
+        cluster.submit("first", prompt, 11)
+        cluster.settle()
+        cluster.submit("second", turn, 4)
+        cluster.settle()
+        assert cluster.texts["second"] == expected(turn, 4)
+        assert cluster.cached == {"second": cached}
+
+
+@given(
+    world_size=st.integers(1, 4),
+    free_cuts=st.booleans(),
+    capacity=st.integers(2, 6),
+    turns=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), min_size=1, max_size=10),
+    faults=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 3)), max_size=3),
+)
+@settings(max_examples=120, deadline=None)
+def test_nothing_that_is_reused_dropped_or_lost_changes_a_token(
+    world_size: int,
+    free_cuts: bool,
+    capacity: int,
+    turns: list[tuple[int, int]],
+    faults: list[tuple[int, int]],
+) -> None:
+    """Conversations that share beginnings, little memory, failing steps and killed ranks."""
+    rank = RankKv(capacity * 256, 64, token_bytes=1)
+    cluster = FakeCluster(world_size, free_cuts=free_cuts, budget=KvBudget((rank,), 2))
+    prompts: dict[str, tuple[int, ...]] = {}
+    last: tuple[int, ...] = ()
+    for number, (kind, length) in enumerate(turns):
+        name = str(number)
+        prompts[name] = (*last[: 10 * kind], *range(length))
+        last = (*prompts[name], *expected(prompts[name], 9))
+        cluster.submit(name, prompts[name], 9)
+        for steps, which in faults[number : number + 1]:
+            for _ in range(steps):
+                cluster.step()
+            if world_size > 1:
+                victim = 1 + which % (world_size - 1)
+                cluster.kill(victim)
+                cluster.step()
+                cluster.boot(victim)
+    cluster.settle()
+    assert cluster.texts == {name: expected(prompt, 9) for name, prompt in prompts.items()}
+    held = [sorted(item.shard.blocks.items()) for item in cluster.ranks.values()]
+    assert held == [held[0]] * world_size
+    assert [item.shard.held for item in cluster.ranks.values()] == [{}] * world_size
+
+
+@given(fail_at=st.sets(st.integers(1, 40), max_size=6), free_cuts=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_after_failed_steps_all_ranks_hold_the_same_prefixes(
+    fail_at: set[int], free_cuts: bool
+) -> None:
+    """A block that one rank lacks would fail an innocent request later."""
+    cluster = FakeCluster(3, free_cuts=free_cuts)
+    cluster.settle()
+    cluster.ranks[1].shard.fail_steps = fail_at
+    prompts = {str(n): (*range(4 * (n % 3)), *range(n, n + 7)) for n in range(9)}
+    for name, prompt in prompts.items():
+        cluster.submit(name, prompt, 5)
+        for _ in range(5):
+            cluster.step()
+    cluster.settle()
+    for name, prompt in prompts.items():
+        if cluster.ends[name] == "length":
+            assert cluster.texts[name] == expected(prompt, 5)
+        else:
+            assert "out of memory" in str(cluster.ends[name])
+    cluster.ranks[1].shard.fail_steps = set()
+    for name, prompt in prompts.items():
+        cluster.submit(f"again {name}", prompt, 5)
+    cluster.settle()
+    assert {cluster.ends[f"again {name}"] for name in prompts} == {"length"}
+    held = [item.shard.blocks for item in cluster.ranks.values()]
+    assert held == [held[0]] * 3
