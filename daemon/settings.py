@@ -49,8 +49,8 @@ class ApiPart:
     """A larger request body is refused with 413."""
     key_file: str = ""
     """A file with one API key a line (`#` begins a comment); empty: nobody is asked for a key."""
-    cors_origin: str = "*"
-    """Web pages that may use the endpoint: `*` all, one origin, or empty: none."""
+    cors_origin: str = "loopback"
+    """Web pages that may use the endpoint: `loopback`, one origin, `*` all, or empty: none."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Lets web pages of other origins use the endpoint, as OpenAI's own does.
+"""Lets web pages use the endpoint: those of this machine, unless the settings name others.
 
 Owns the answer to a browser's question before a request (preflight) and the headers of all answers.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from quart import Response, request
@@ -17,19 +18,18 @@ READABLE = "x-request-id, retry-after"
 KEEP_S = 86_400
 """For how long a browser need not ask again."""
 
+_LOOPBACK = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+
 
 def register(app: Quart, origins: str) -> None:
-    """Answer pages of ``origins`` (`*`, one origin, or nothing: none); comes before the key check.
-
-    No cookie is ever used here, so letting a page in gives it nothing that it has not.
-    """
+    """Let pages of ``origins`` in (see `ApiPart.cors_origin`); comes before the key check."""
     if not origins:
         return
 
     @app.before_request
     async def preflight() -> Response | None:
         asks = request.headers.get("Access-Control-Request-Method")
-        if request.method != "OPTIONS" or asks is None:
+        if request.method != "OPTIONS" or asks is None or not allowed_origin(origins, _origin()):
             return None
         response = Response("", 204)
         asked = request.headers.get("Access-Control-Request-Headers")
@@ -40,8 +40,20 @@ def register(app: Quart, origins: str) -> None:
 
     @app.after_request
     async def allow(response: Response) -> Response:
-        response.headers["Access-Control-Allow-Origin"] = origins
-        response.headers["Access-Control-Expose-Headers"] = READABLE
         if origins != "*":
             response.headers["Vary"] = "Origin"
+        if allowed := allowed_origin(origins, _origin()):
+            response.headers["Access-Control-Allow-Origin"] = allowed
+            response.headers["Access-Control-Expose-Headers"] = READABLE
         return response
+
+
+def allowed_origin(origins: str, origin: str) -> str:
+    """What a page of ``origin`` is told that may use the endpoint; empty: it may not."""
+    if origins == "loopback":
+        return origin if _LOOPBACK.fullmatch(origin) else ""
+    return origins
+
+
+def _origin() -> str:
+    return request.headers.get("Origin", "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from daemon.settings import ApiPart
 from tests.support.served_api import served
 
@@ -21,19 +23,59 @@ ASK = {
 }
 
 
-async def test_any_page_may_ask_unless_told_otherwise(api: ServedApi) -> None:
-    """As at OpenAI; also where the answer is an error, or no such URL."""
-    for path in ("/v1/chat/completions", "/v1/nothing"):
-        asked = await api.http.options(path, headers=ASK)
+async def test_pages_of_this_machine_may_ask(api: ServedApi) -> None:
+    """Local front ends need no setting; also where the answer is an error, or no such URL."""
+    for origin in ("http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173"):
+        for path in ("/v1/chat/completions", "/v1/nothing"):
+            asked = await api.http.options(path, headers=ASK | {"Origin": origin})
+            assert asked.status_code == 204
+            assert asked.headers["access-control-allow-origin"] == origin
+            allowed = asked.headers["access-control-allow-headers"]
+            assert allowed == ASK["Access-Control-Request-Headers"]
+            answer = await api.http.post(path, json={}, headers={"Origin": origin})
+            assert answer.status_code >= 400
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert answer.headers["vary"] == "Origin"
+            assert "x-request-id" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://page.example",
+        "http://localhost.page.example",
+        "http://page.example/localhost",
+        "http://127.0.0.1.page.example:80",
+        "http://user@localhost",
+        "file://localhost",
+        "null",
+    ],
+)
+async def test_other_pages_may_not(api: ServedApi, origin: str) -> None:
+    """Without a key on the server, any page that its user visits could use the model."""
+    asked = await api.http.options("/v1/chat/completions", headers=ASK | {"Origin": origin})
+    assert asked.status_code != 204
+    assert "access-control-allow-origin" not in asked.headers
+    answer = await api.http.get("/v1/models", headers={"Origin": origin})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_what_browsers_send_unasked_is_refused(api: ServedApi, kind: str) -> None:
+    """For these types a browser asks no permission: they must start nothing."""
+    body = b'{"model": "tiny", "prompt": "a"}'
+    headers = {"Origin": "http://page.example"} | ({"Content-Type": kind} if kind else {})
+    answer = await api.http.post("/v1/completions", content=body, headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["error"]["code"] == "unsupported_content_type"
+
+
+async def test_any_page_if_told_so(engine: FakeEngine, text_model: TextModel) -> None:
+    """As at OpenAI, where everyone has a key."""
+    async with served(engine, text_model, ApiPart(cors_origin="*")) as api:
+        asked = await api.http.options("/v1/models", headers=ASK)
         assert asked.status_code == 204
         assert asked.headers["access-control-allow-origin"] == "*"
-        assert (
-            asked.headers["access-control-allow-headers"] == ASK["Access-Control-Request-Headers"]
-        )
-        answer = await api.http.post(path, json={}, headers={"Origin": ASK["Origin"]})
-        assert answer.status_code >= 400
-        assert answer.headers["access-control-allow-origin"] == "*"
-        assert "x-request-id" in answer.headers["access-control-expose-headers"]
 
 
 async def test_one_origin_or_none(
