@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon.comm.bench.__main__ import measure
+from mlxconsole.bench import scaling
+from mlxconsole.bench.suites import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from mlxconsole.bench.figures import Figure
     from mlxconsole.bench.streams import Measured
 
 ROUNDS = 3
@@ -48,3 +52,19 @@ def test_first_token_latency(benchmark: Any, timed_streams: Callable[[int, int],
     best = min(run.first_token_p50_s for run in runs)
     benchmark.extra_info["first_token_s"] = best
     assert 0 < best < 1
+
+
+@pytest.mark.benchmark
+@pytest.mark.integration
+def test_throughput_scaling(benchmark: Any, tmp_path: Path) -> None:
+    """Two ranks on a core each give over 1.6 times the tokens of one: 80 % of twice as many."""
+    missing: list[str] = []
+    task = Task(tmp_path, print, missing.append, quick=True)
+    runs: list[list[Figure]] = []
+    benchmark.pedantic(lambda: runs.append(scaling.measure_suite(task)), rounds=1)
+    if missing:
+        pytest.skip(missing[0])
+    (figure,) = runs[0]
+    assert figure.ratio is not None
+    benchmark.extra_info["ratio"] = figure.ratio
+    assert figure.ratio > 1.6

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.performance.conftest import LocalEngine
+    from tests.support.local_engine import LocalEngine
 
 TOKEN_BYTES = 8 * 2 * 2 * 32 * 4
 """Of the small model: layers, keys and values, heads, their size, float32."""
