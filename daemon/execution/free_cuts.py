@@ -1,7 +1,7 @@
 """Which architectures give the same bits wherever a prompt is cut, and decoded or not.
 
 Found by `reuse_check` on a CPU with MLX's own kernels (the slow tests compare this list with what
-it finds). Elsewhere prefixes are reused only where prompts are cut anyway: see decision 0206.
+it finds). Elsewhere prefixes are reused only where prompts are cut anyway: see decision 0207.
 """
 
 from __future__ import annotations
