@@ -36,5 +36,6 @@ lock:  ## versions and hashes for every platform, without any registry's address
 	$(BIN)uv pip compile $(LOCK) --output-file requirements.lock pyproject.toml
 	$(BIN)uv pip compile $(LOCK) --extra dev --output-file requirements-dev.lock pyproject.toml
 
-image:  ## the console's picture in the README
+image:  ## the pictures in the README and the docs
 	$(PYTHON) -m mlxconsole.ui.screenshot docs/images/console.svg
+	$(PYTHON) -m mlxconsole.ui.gallery docs/images

@@ -28,11 +28,14 @@ RANK_ACTIONS = {
 }
 DOWN_TIMEOUT_S = 15.0
 RECORD_LIMIT_MB = 1024
+WHY_S = 4.0
+
 COMMANDS = {
     "up": ("up", "up"),
     "down": ("act", "down"),
     "status": ("observe", "status"),
     "check": ("observe", "check"),
+    "why": ("why", "why"),
     **dict.fromkeys(RANK_ACTIONS, ("act", "act")),
     "cancel": ("act", "cancel"),
     "record": ("recording", "record"),
@@ -100,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     _add_target(top)
     commands = top.add_subparsers(
         dest="command",
-        metavar="up | down | status | check | restart | drain | ... | plan | bench | chaos",
+        metavar="up | down | status | check | why | restart | drain | ... | plan | bench | chaos",
     )
     _add_up(commands.add_parser("up", help="start a cluster on this machine"))
     down = commands.add_parser("down", help="end the cluster")
@@ -121,6 +124,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_plan(commands.add_parser("plan", help="who would hold what, before anybody loads it"))
     _add_bench(commands.add_parser("bench", help="measure, beside peers and limits"))
+    why = commands.add_parser("why", help="what makes the cluster slow, and what would help")
+    why.add_argument("--seconds", type=float, default=WHY_S, help=f"to watch (default {WHY_S:g})")
+    why.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    _add_target(why)
     _add_chaos(commands.add_parser("chaos", help="break a cluster of its own, check the answers"))
     return top
 

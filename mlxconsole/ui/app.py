@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlxconsole.source.base import Source, Update
 
 PAINT_INTERVAL_S = 0.25
+MOST_WRITES = 1
+"""Writes that may wait for the terminal; one is the rule while it reads."""
 LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -78,10 +80,17 @@ class ConsoleApp(App[None]):
             self.leave(128 + signal.SIGHUP)
             return
         self.look()
+        if self._writing():
+            return
         main = self.screen_stack[0]
         if isinstance(main, MainScreen) and main.is_mounted:
             with self.batch_update():
                 main.paint()
+
+    def _writing(self) -> bool:
+        """Whether the terminal is behind: a paint would only stand in line before the next key."""
+        thread = getattr(self._driver, "_writer_thread", None)
+        return thread is not None and thread._queue.qsize() > MOST_WRITES  # noqa: SLF001 - Textual has no other way
 
     def leave(self, return_code: int) -> None:
         """End the app and give the terminal back."""

@@ -9,7 +9,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Footer
@@ -25,13 +24,18 @@ from mlxconsole.ui.header import Header
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.link_table import LinkTable
 from mlxconsole.ui.log_view import LogView
+from mlxconsole.ui.main_keys import KEYS
 from mlxconsole.ui.prompt import Prompt
+from mlxconsole.ui.rank_grid import FORMS, RankGrid
 from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.request_table import RequestTable
 from mlxconsole.ui.tabs import PAGES, Tabs
+from mlxconsole.ui.waterfall_screen import WaterfallScreen
+from mlxconsole.ui.why_view import WhyView
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.binding import BindingType
 
     from mlxconsole.alerts import Alerts
     from mlxconsole.recording.flight import FlightRecorder
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from mlxconsole.store import Store
 
 
+Page = LogView | ChartView | RequestTable | LinkTable | ChatView | WhyView
+"""What a page but the first is for."""
 CHANGES = frozenset({"act", "cancel_request"})
 """Actions that change the cluster."""
 
@@ -49,44 +55,7 @@ class MainScreen(Screen[None]):
     AUTO_FOCUS = "#ranks"
     COMMANDS: ClassVar = {Palette}
     VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012 - as Textual declares it
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help", key_display="?", id="help.open"),
-        Binding("colon", "command", "Command", key_display=":", id="command.open"),
-        Binding("ctrl+p", "app.command_palette", "Palette", id="palette.open", show=False),
-        *(
-            Binding(str(n), f"page('{page}')", page.title(), id=f"page.{page}", show=False)
-            for n, page in enumerate(PAGES, 1)
-        ),
-        Binding("slash", "filter", "Filter", key_display="/", id="filter.open"),
-        Binding("n", "on_log('match(1)')", "Next match", id="filter.next", show=False),
-        Binding("N", "on_log('match(-1)')", "Previous match", id="filter.previous", show=False),
-        Binding("h", "on_log('hide')", "Hide or dim others", id="filter.hide", show=False),
-        Binding("L", "on_log('level')", "Least level", id="log.level", show=False),
-        Binding("l", "only_rank", "This rank's lines only", id="log.rank", show=False),
-        Binding("w", "on_log('wrap')", "Wrap lines", id="log.wrap", show=False),
-        Binding("t", "on_log('time')", "Form of the time", id="log.time", show=False),
-        Binding("p", "pause", "Pause log", id="log.pause"),
-        Binding("f", "on_log('follow')", "Follow log", id="log.follow"),
-        Binding("tab", "app.focus_next", "Other pane", id="pane.next", show=False),
-        Binding("escape", "back", "Drop filter, then page", id="filter.clear", show=False),
-        Binding("left_square_bracket", "rewind(-5)", "5 s back", id="time.back", show=False),
-        Binding("right_square_bracket", "rewind(5)", "5 s on", id="time.on", show=False),
-        Binding("left_curly_bracket", "rewind(-60)", "1 min back", id="time.far", show=False),
-        Binding("right_curly_bracket", "rewind(60)", "1 min on", id="time.far_on", show=False),
-        Binding("left_parenthesis", "speed(-1)", "Play slower", id="time.slower", show=False),
-        Binding("right_parenthesis", "speed(1)", "Play faster", id="time.faster", show=False),
-        Binding("0", "live", "Back to now", id="time.live", show=False),
-        Binding("e", "export", "Capsule: last minutes", id="capsule.write", show=False),
-        Binding("R", "act('restart')", "Restart", id="rank.restart"),
-        Binding("D", "act('drain')", "Drain", id="rank.drain"),
-        Binding("U", "act('undrain')", "Undrain rank", id="rank.undrain", show=False),
-        Binding("X", "act('kill')", "Kill rank", id="rank.kill", show=False),
-        Binding("K", "cancel_request", "Cancel request", id="request.cancel", show=False),
-        Binding("y", "copy", "Copy the line (OSC 52)", id="line.copy", show=False),
-        Binding("plus", "zoom(True)", "Only this pane", id="pane.zoom", show=False),
-        Binding("underscore", "zoom(False)", "All panes", id="pane.unzoom", show=False),
-        Binding("q", "app.quit", "Quit", id="app.quit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     page: reactive[str] = reactive(PAGES[0], init=False)
     """Which page is shown."""
@@ -95,18 +64,21 @@ class MainScreen(Screen[None]):
         self, store: Store, source: Source, alerts: Alerts, flight: FlightRecorder
     ) -> None:
         super().__init__(classes=f"page-{PAGES[0]}")
+        self._store, self._source = store, source
         self._timeline = store.timeline
         self._playback = store.playback
         self._read_only = source.read_only
         self._header = Header(store, alerts, read_only=source.read_only)
         self._tabs = Tabs()
         self._table = RankTable(store)
+        self._grid = RankGrid(store)
         self._log = LogView("log", store.log, store)
         self._events = LogView("events", store.events, store)
         self._charts = ChartView(store)
         self._requests = RequestTable(store)
         self._links = LinkTable(store)
         self._chat = ChatView(store)
+        self._why = WhyView(store)
         self._prompt = Prompt()
         self._acting = Acting(self, store, source)
         self._capsule = CapsuleExport(self, store, flight)
@@ -117,7 +89,9 @@ class MainScreen(Screen[None]):
         return self._events if self.page == "events" else self._log
 
     @property
-    def _parts(self) -> dict[str, LogView | ChartView | RequestTable | LinkTable | ChatView]:
+    def _parts(
+        self,
+    ) -> dict[str, LogView | ChartView | RequestTable | LinkTable | ChatView | WhyView]:
         """What each page but the first is for."""
         return {
             "requests": self._requests,
@@ -126,6 +100,7 @@ class MainScreen(Screen[None]):
             "charts": self._charts,
             "events": self._events,
             "chat": self._chat,
+            "why": self._why,
         }
 
     def compose(self) -> ComposeResult:
@@ -133,19 +108,21 @@ class MainScreen(Screen[None]):
         yield self._header
         yield self._tabs
         yield self._table
+        yield self._grid
         yield self._log
         yield self._events
         yield self._charts
         yield self._requests
         yield self._links
         yield self._chat
+        yield self._why
         yield self._prompt
         yield Footer(show_command_palette=False, compact=True)
 
     def paint(self) -> None:
         """Show the store's present picture."""
         # On the way out the timer may tick once more when widgets have gone already.
-        for part in (self._header, self._table, *self._parts.values()):
+        for part in (self._header, self._table, self._grid, *self._parts.values()):
             if part.is_attached and part.is_mounted and part.display:
                 part.paint()
 
@@ -158,6 +135,7 @@ class MainScreen(Screen[None]):
             *commands(self._charts, ChartView.BINDINGS),
             *commands(self._requests, RequestTable.BINDINGS),
             *commands(self._chat, ChatView.BINDINGS),
+            *commands(self._why, WhyView.BINDINGS),
         ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -185,6 +163,8 @@ class MainScreen(Screen[None]):
             "Charts": ChartView.BINDINGS,
             "Requests and links": RequestTable.BINDINGS,
             "Chat": ChatView.BINDINGS,
+            "Why": WhyView.BINDINGS,
+            "Waterfall": WaterfallScreen.BINDINGS,
             "Filter and command line": Prompt.BINDINGS,
             "Dialogs": ActionDialog.BINDINGS,
         }
@@ -281,6 +261,23 @@ class MainScreen(Screen[None]):
     async def action_export(self) -> None:
         """Write the last minutes of everything into a file."""
         await self._capsule.write()
+
+    def action_density(self) -> None:
+        """The table of ranks, then four to a line, then a column each."""
+        now = self._grid.form if self.has_class("dense") else FORMS[0]
+        form = FORMS[(FORMS.index(now) + 1) % len(FORMS)]
+        self.set_class(form != FORMS[0], "dense")
+        self._grid.form = form
+        self.call_after_refresh(self.paint)
+
+    def action_waterfall(self) -> None:
+        """Show steps across the ranks: those of the selected request, the oldest, or all."""
+        rows = [row for row in self._store.shown_requests.rows if row.sequence]
+        selected = self._requests.selected if self.page == "requests" else ""
+        request = next((r for r in rows if r.id == selected), next(iter(rows), None))
+        name = f"request {request.id}" if request else "the last steps"
+        sequence = request.sequence if request else 0
+        self.app.push_screen(WaterfallScreen(self._store, self._source, sequence, name))
 
     def action_live(self) -> None:
         """Show what is now."""

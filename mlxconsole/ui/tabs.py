@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.reactive import reactive
 from textual.widgets import Static
 
-PAGES = ("ranks", "requests", "logs", "links", "charts", "events", "chat")
+PAGES = ("ranks", "requests", "logs", "links", "charts", "events", "chat", "why")
 
 
 class Tabs(Static):

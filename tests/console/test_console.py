@@ -224,11 +224,11 @@ async def test_the_reader_keeps_the_place_when_old_lines_are_dropped() -> None:
 
 async def test_help_lists_the_keys_and_closes() -> None:
     """Read off the bindings, so a new key can't be forgotten."""
-    async with console(size=(100, 60)) as running:
+    async with console(size=(100, 120)) as running:
         await running.pilot.press("question_mark")
         assert isinstance(running.app.screen, HelpScreen)
-        for wanted in ("Restart rank", "Follow log", "Oldest line", "Last rank"):
-            assert wanted in running.text()
+        for wanted in ("Undrain rank", "Follow log", "Oldest line", "Last rank"):
+            await running.shows(wanted)
         await running.pilot.press("escape")
         assert isinstance(running.app.screen, MainScreen)
 
@@ -286,12 +286,12 @@ async def test_more_ranks_than_lines_scroll_with_the_cursor() -> None:
 async def test_no_color_paints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Textual's monochrome filter needs a style on every segment."""
     monkeypatch.setenv("NO_COLOR", "1")
-    async with console(size=(90, 60)) as running:
+    async with console(size=(90, 120)) as running:
         running.source.lose(0, "gone")
         running.source.show(1, seeded.frame(seeded.down(1, RANKS, "exit code 1")))
         await running.shows("exit code 1")
         await running.pilot.press("R", "j", "tab", "question_mark")
-        await running.shows("Restart dialog")
+        await running.shows("Dialogs")
 
 
 async def test_a_frame_for_a_rank_that_nobody_knows_is_ignored() -> None:

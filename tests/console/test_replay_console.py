@@ -55,7 +55,7 @@ async def test_keys_of_a_replay(tmp_path: Path) -> None:
     path = tmp_path / "rec"
     with RecordingFile(path, seeded.cluster(1), 2**20) as file:
         start_s = time.monotonic()
-        for second in range(600):
+        for second in range(180):
             made = seeded.status(0, 1)
             if second >= 64:
                 made = seeded.down(0, 1, "killed by signal 9 (SIGKILL)")
@@ -76,10 +76,10 @@ async def test_keys_of_a_replay(tmp_path: Path) -> None:
             await pilot.press("left_square_bracket")
             await running.shows("REWOUND")  # by 5 s or more: a busy machine has fewer pictures
             assert "1/1 READY" in running.text()
-            await pilot.press("0", "G", *["right_curly_bracket"] * 9)
-            await running.shows("REPLAY 9:59/9:59 end")
+            await pilot.press("0", "G", *["right_curly_bracket"] * 2)
+            await running.shows("REPLAY 2:59/2:59 end")
             # Minutes were passed in a moment, and yet each has its alert and its pictures.
-            assert len(app.store.timeline.pictures) > 500
+            assert len(app.store.timeline.pictures) > 80
             await pilot.press("6")
             await running.shows("rank 0 is DOWN: killed by signal 9")
 
