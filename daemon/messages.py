@@ -196,6 +196,12 @@ class Assign:
     plan: Plan
     digest: str
     """As rank 0 computed it; a rank that computes another one refuses."""
+    kv_capacity_bytes: tuple[int, ...] = ()
+    """What the caches of each rank may grow to, for its operator to see; empty: no bound."""
+
+    def kv_capacity_of(self, rank: int) -> int:
+        """Of one rank; 0 without a bound."""
+        return self.kv_capacity_bytes[rank] if self.kv_capacity_bytes else 0
 
 
 @dataclass(frozen=True, slots=True)

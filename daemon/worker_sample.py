@@ -70,7 +70,8 @@ class WorkerSample:
             self._links_at_s = now_s
             sample["links"] = _links(self._communicator)
         if self.shard is not None:
-            sample |= _of_shard(self.shard)
+            capacity = self.node.kv_capacity_bytes if self.node else 0
+            sample |= _of_shard(self.shard, capacity)
         if self.node is not None:
             sample["epoch"] = self.node.epoch
             sample["drained"] = int(self.node.drained)
@@ -124,7 +125,7 @@ def _links(communicator: Communicator) -> list[dict[str, Any]]:
     return [{"peer": peer, **asdict(link)} for peer, link in stats.items() if link.bytes_sent]
 
 
-def _of_shard(shard: LoadedShard) -> dict[str, Any]:
+def _of_shard(shard: LoadedShard, kv_capacity_bytes: int) -> dict[str, Any]:
     from daemon.execution.memory import memory  # noqa: PLC0415 - mlx takes a while to load
 
     sections: dict[str, Any] = {
@@ -132,6 +133,7 @@ def _of_shard(shard: LoadedShard) -> dict[str, Any]:
             **memory(),
             "weights_bytes": shard.weights_bytes,
             "kv_bytes": shard.kv_bytes,
+            "kv_capacity_bytes": kv_capacity_bytes,
             "prefix_bytes": shard.prefix_bytes,
         },
         "layers": list(shard.layers),

@@ -47,6 +47,8 @@ class Follower:
         self._draining = False
         self.drained = False
         """Rank 0 asks nothing more of this rank. Read by the sampler."""
+        self.kv_capacity_bytes = 0
+        """What this rank's caches may grow to; 0: no bound. Read by the sampler."""
         self.epoch = 0
         """The epoch whose steps it runs; 0 before the first."""
 
@@ -111,6 +113,7 @@ class Follower:
             raise
         self._next = next_rank(assign.plan, self._rank)
         self.epoch = assign.epoch
+        self.kv_capacity_bytes = assign.kv_capacity_of(self._rank)
         self._runner.live.clear()
         self._idle_since = time.monotonic()
         self._report_state()

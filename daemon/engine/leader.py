@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from daemon.engine.absence import Absence
+from daemon.engine.clients import Clients
 from daemon.engine.drains import Drains
 from daemon.engine.interfaces import (
     Cancel,
@@ -24,18 +25,8 @@ from daemon.engine.interfaces import (
 )
 from daemon.engine.outage import Outage
 from daemon.engine.route import next_rank
-from daemon.engine.sequences import Listener, Sequence, Update
 from daemon.engine.stage_runner import StageRunner
-from daemon.engine.suspects import MOST_LOSSES, Suspects
-from daemon.errors import (
-    CancelledByOperator,
-    CommError,
-    EngineError,
-    ModelError,
-    NotReady,
-    PlacementError,
-    StepFailed,
-)
+from daemon.errors import CommError, ModelError, NotReady, PlacementError, StepFailed
 from daemon.messages import (
     Assign,
     Drain,
@@ -53,6 +44,7 @@ if TYPE_CHECKING:
     from daemon.engine.membership import Membership
     from daemon.engine.meter import Meter
     from daemon.engine.scheduler import Scheduler
+    from daemon.engine.sequences import Sequence
     from daemon.settings import LimitsPart
 
 log = logging.getLogger(__name__)
@@ -95,11 +87,12 @@ class Leader:
         self._hopeless = ""
         self._pending = _Pending()
         self._idle_since = time.monotonic()
-        self._requests: dict[tuple[Listener, str], Sequence] = {}
+        self._clients = Clients(scheduler, meter)
         self._was_ready = False
         self._stopped_at: float | None = None
         self._outage: Outage | None = None
-        self._suspects = Suspects()
+        self.kv_capacity_bytes = 0
+        """What this rank's caches may grow to; 0: no bound. Read by the sampler."""
         self.waiting_for = "starting"
         """Why no steps run, in words; empty when they do. Read by other threads."""
 
@@ -143,15 +136,17 @@ class Leader:
                 self._end_drain(rank)  # whoever comes in its place was not taken out of work
                 self._ended(self._membership.lost(rank), f"rank {rank} lost: {reason}")
             case Submit(sequence=sequence):
-                self._submit(sequence)
+                self._clients.submit(sequence, self._refusal(sequence))
             case Cancel(listener=listener, request_id=request_id):
-                self._cancel(listener, request_id)
+                self._clients.cancel(listener, request_id)
             case Probe():
                 self._probe(event)
             case DrainOrder(on=on):
                 self._drain(Drain(0, on))
             case CancelOrder(request_id=request_id):
-                self._cancel_ordered(request_id)
+                count = self._clients.cancel_ordered(request_id)
+                text = f"{request_id}: {count or 'none'} cancelled by the operator"
+                self._report.event("cancel", text)
             case _:
                 pass
 
@@ -190,7 +185,7 @@ class Leader:
             return
         self._stopped_at = self._stopped_at or now
         if now - self._stopped_at > self._limits.recovery_timeout_s:
-            self._tell(self._scheduler.fail_all(NotReady(self.waiting_for)))
+            self._clients.tell(self._scheduler.fail_all(NotReady(self.waiting_for)))
 
     def _tick_absence(self, now: float) -> None:
         """Let the others carry the layers of ranks that stay away, if they can."""
@@ -205,7 +200,7 @@ class Leader:
         except ModelError as error:
             self._hopeless = f"rank {names} is away, and the others can't take its layers: {error}"
             self._wait(self._hopeless)
-            self._tell(self._scheduler.fail_all(NotReady(self._hopeless)))
+            self._clients.tell(self._scheduler.fail_all(NotReady(self._hopeless)))
 
     # ---- ranks
 
@@ -252,7 +247,9 @@ class Leader:
             return
         self._forget_steps()
         self._next = next_rank(order.plan, 0)
-        self._tell(self._scheduler.begin(order.plan, self._membership.hellos))
+        self._clients.tell(self._scheduler.begin(order.plan, self._membership.hellos))
+        order = replace(order, kv_capacity_bytes=self._scheduler.kv_capacity_bytes)
+        self.kv_capacity_bytes = order.kv_capacity_of(0)
         for rank in self._membership.present:
             if rank != 0:
                 self._send(rank, order)
@@ -264,7 +261,6 @@ class Leader:
             self._wait(self._membership.waiting_for)
             return
         self._was_ready = True
-        self._stopped_at = None
         self.waiting_for = self._hopeless = ""
         # Here too: it may end again before the next look at deadlines.
         self._stopped_at = None
@@ -332,7 +328,7 @@ class Leader:
                 self._send(rank, Drained(rank))
         if self._drains.held_s(now_s) > self._limits.recovery_timeout_s:
             error = NotReady("a rank is taken out of work: no new request begins until it is back")
-            self._tell(self._scheduler.fail_waiting(error))
+            self._clients.tell(self._scheduler.fail_waiting(error))
 
     def _ended(self, ended: bool, reason: str, *, accuse: bool = True) -> None:
         if ended:
@@ -340,18 +336,10 @@ class Leader:
             now_s, live = time.monotonic(), self._scheduler.running
             self._outage = self._outage or Outage(reason, now_s, live)
             if accuse:
-                self._accuse(reason)
+                self._clients.accuse(reason)
             self._forget_steps()
             self._report.event("epoch_ended", reason)
         self._wait(self._membership.waiting_for)
-
-    def _accuse(self, reason: str) -> None:
-        """End the requests that were there at too many losses in a row."""
-        running = [s for s in self._requests.values() if s.fed]
-        for sequence in self._suspects.rank_lost(running):
-            self._scheduler.cancel(sequence)
-            text = f"given up: {MOST_LOSSES} losses of a rank in a row without a token, {reason}"
-            self._tell([(sequence, Update(sequence.request_id, error=StepFailed(text)))])
 
     def _forget_steps(self) -> None:
         """What is in flight will not come back; the sequences run again from their tokens."""
@@ -400,7 +388,7 @@ class Leader:
         probe = self._pending.probes.pop(result.number, None)
         if probe is not None:
             probe.done(StepFailed(result.error) if result.error else None)
-        self._tell(self._scheduler.commit(result))
+        self._clients.tell(self._scheduler.commit(result))
         if self._outage is not None and result.tokens:
             self._report.event("recovered", self._outage.first_token(time.monotonic()))
             self._outage = None
@@ -411,36 +399,11 @@ class Leader:
         except CommError as error:
             self._ended(self._membership.lost(dst), f"rank {dst} lost: {error}")
 
-    # ---- clients
-
-    def _submit(self, sequence: Sequence) -> None:
-        try:
-            if not self._was_ready and not sequence.resumed:
-                raise NotReady(f"the cluster is not ready: {self.waiting_for}")
-            if self._hopeless:
-                raise NotReady(self._hopeless)
-            self._scheduler.submit(sequence)
-            sequence.submitted_at_s = time.monotonic()
-        except EngineError as error:
-            sequence.listener([Update(sequence.request_id, error=error)])
-        else:
-            self._requests[sequence.listener, sequence.request_id] = sequence
-
-    def _cancel(self, listener: Listener, request_id: str | None) -> None:
-        for key in [k for k in self._requests if k[0] is listener]:
-            if request_id in {None, key[1]}:
-                sequence = self._requests.pop(key)
-                self._suspects.clear(sequence)
-                self._scheduler.cancel(sequence)
-
-    def _cancel_ordered(self, request_id: str) -> None:
-        wanted = [s for s in self._requests.values() if _is_called(s, request_id)]
-        for sequence in wanted:
-            self._scheduler.cancel(sequence)
-            error = CancelledByOperator("cancelled by the operator")
-            self._tell([(sequence, Update(sequence.request_id, error=error))])
-        text = f"{request_id}: {len(wanted) or 'none'} cancelled by the operator"
-        self._report.event("cancel", text)
+    def _refusal(self, sequence: Sequence) -> str:
+        """Why a new request is not taken now; empty if it is."""
+        if not self._was_ready and not sequence.resumed:
+            return f"the cluster is not ready: {self.waiting_for}"
+        return self._hopeless
 
     def _probe(self, probe: Probe) -> None:
         if not self._membership.running:
@@ -449,27 +412,3 @@ class Leader:
         step = self._scheduler.probe(self._membership.epoch)
         self._pending.probes[step.number] = probe
         self._dispatch(step)
-
-    def _tell(self, news: list[tuple[Sequence, Update]]) -> None:
-        """Hand each client its updates of this step in one call."""
-        by_listener: dict[Listener, list[Update]] = {}
-        for sequence, update in news:
-            if update.tokens:
-                self._note_token(sequence)
-            by_listener.setdefault(sequence.listener, []).append(update)
-            self._suspects.clear(sequence)
-            if update.finish_reason or update.error:
-                self._requests.pop((sequence.listener, sequence.request_id), None)
-        for listener, updates in by_listener.items():
-            listener(updates)
-
-    def _note_token(self, sequence: Sequence) -> None:
-        now_s = time.monotonic()
-        if not sequence.first_token_at_s:
-            sequence.first_token_at_s = now_s
-            self._meter.first_token_times.add(now_s - sequence.submitted_at_s)
-        sequence.last_token_at_s = now_s
-
-
-def _is_called(sequence: Sequence, request_id: str) -> bool:
-    return request_id in {sequence.request_id, sequence.request_id.rpartition("/")[0]}

@@ -88,6 +88,8 @@ class Scheduler:
         """Prompt tokens that were looked up in the prefix cache."""
         self.hit_tokens = 0
         """Those that were found, and not run."""
+        self.kv_capacity_bytes: tuple[int, ...] = ()
+        """What the caches of each rank may grow to in this epoch; empty: no bound."""
         self.preemptions = 0
         """Sequences that gave their memory up for others, to be run again later."""
 
@@ -129,7 +131,9 @@ class Scheduler:
 
     def begin(self, plan: Plan, hellos: Mapping[int, Hello]) -> list[tuple[Sequence, Update]]:
         """An epoch begins: what clients of sequences that its ranks can't hold are told."""
-        self._memory.set_budget(self._budget_of(plan, hellos) if self._budget_of else None)
+        budget = self._budget_of(plan, hellos) if self._budget_of else None
+        self._memory.set_budget(budget)
+        self.kv_capacity_bytes = _capacities(plan, budget) if budget else ()
         self._free_cuts = all(hello.free_cuts for hello in hellos.values())
         news: list[tuple[Sequence, Update]] = []
         for sequence in [*self._live.values(), *self._waiting]:
@@ -409,3 +413,9 @@ class Scheduler:
         self._keeping = [item for item in self._keeping if item[1].sequence_id not in failed]
         for block in doubtful:
             self._index.discard(block)
+
+
+def _capacities(plan: Plan, budget: KvBudget) -> tuple[int, ...]:
+    """Per rank; 0 for those without layers, which the budget leaves out."""
+    of_working = iter(budget.ranks)
+    return tuple(next(of_working).capacity_bytes if hi > lo else 0 for lo, hi in plan.ranges)
