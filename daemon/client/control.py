@@ -88,7 +88,9 @@ class ControlClient:
         call = self._stub.Watch(control_pb2.WatchRequest(history_lines=history_lines))
         try:
             while True:
-                frame = await asyncio.wait_for(call.read(), frame_timeout_s)
+                # Not wait_for: Python 3.11's forgets a cancellation that comes with a frame.
+                async with asyncio.timeout(frame_timeout_s):
+                    frame = await call.read()
                 if not isinstance(frame, control_pb2.WatchFrame):
                     return  # the end of the stream
                 yield frame

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlxconsole.source.base import Update
 
 LOOK_S = 0.2
+LEAVE_WAIT_S = 2.0
+"""How long the connections to the ranks may take to close."""
 
 
 def record(arguments: argparse.Namespace) -> int:
@@ -67,7 +69,7 @@ async def _record(arguments: argparse.Namespace) -> str:
                     following.result()
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await asyncio.wait([following], timeout=LEAVE_WAIT_S)
         why = f", its limit of {arguments.limit_mb} MiB" if file.full else ""
     return f"{arguments.file}: {duration(file.seconds)}, {size(file.size_bytes)}{why}"
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_RANKS = 2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODELS_TIMEOUT_S = 5.0
+INSIST_S = 0.5
+"""How often a task that has swallowed its cancellation is cancelled again."""
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -40,7 +42,7 @@ def up(arguments: argparse.Namespace) -> int:
     state = state_dir(arguments)
     down = f"{program(sys.argv[0])} down{state.flag}"
     start = Start(settings, state, Progress(sys.stderr), arguments.timeout)
-    cluster, interrupted_by = asyncio.run(_interruptible(start))
+    cluster, interrupted_by = asyncio.run(interruptible(start))
     if cluster is None:
         complain(f"interrupted by {interrupted_by.name}: nothing is left running")
         return 128 + interrupted_by
@@ -99,7 +101,7 @@ def model_name(cluster: Cluster) -> str:
     return cluster.model
 
 
-async def _interruptible(start: Start) -> tuple[Cluster | None, signal.Signals]:
+async def interruptible(start: Start) -> tuple[Cluster | None, signal.Signals]:
     """Run the start; on a signal, cancel it, which cleans up, and answer with the signal."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(start.run())
     caught: list[signal.Signals] = []
@@ -117,6 +119,14 @@ async def _interruptible(start: Start) -> tuple[Cluster | None, signal.Signals]:
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+        loop.call_later(INSIST_S, _insist, loop)
+
+
+def _insist(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel again and again what outlives the start: `asyncio.run` waits for it without limit."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_later(INSIST_S, _insist, loop)
 
 
 def _ranks(arguments: argparse.Namespace, file: Settings | None) -> tuple[RankPart, ...] | None:

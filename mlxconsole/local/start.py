@@ -33,6 +33,8 @@ LOOK_INTERVAL_S = 0.25
 """How often processes that may have died are looked at; news from ranks is taken at once."""
 REASON_WAIT_S = 3.0
 """How long the reason may come after the news that a worker has failed."""
+LEAVE_WAIT_S = 2.0
+"""How long the connections to the ranks may take to close; the outcome is known by then."""
 FIRST_RETRY_S, MOST_RETRY_S = 0.1, 0.5
 
 
@@ -86,7 +88,7 @@ class Start:
             await self._until_ready(store, news, started)
         finally:
             following.cancel()
-            await asyncio.wait([following])
+            await asyncio.wait([following], timeout=LEAVE_WAIT_S)
 
     async def _until_ready(
         self, store: Store, news: asyncio.Event, started: Sequence[Daemon]

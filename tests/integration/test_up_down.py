@@ -197,6 +197,16 @@ def test_a_failed_rank_fails_the_start_with_its_reason(
     place.nothing_left()
 
 
+def test_a_failed_api_fails_the_start_with_its_reason(place: Place) -> None:
+    """Ranks that are READY and report on don't keep the start from ending."""
+    failed = place.up("obey,hopeless")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "mlxconsole: the API process failed: model folder /nowhere is no model"
+    )
+    place.nothing_left()
+
+
 def test_a_start_that_takes_too_long_is_given_up(place: Place) -> None:
     """With what it was waiting for."""
     failed = place.up("silent", "--timeout", "1.5")

@@ -1,6 +1,6 @@
 """`mlxconsole` on ranks whose children are fakes: real supervisors, no model, ready in a moment.
 
-As a program: `python -m tests.support.fake_ranks WORKER_BEHAVIOUR up ...`.
+As a program: `python -m tests.support.fake_ranks WORKER_BEHAVIOUR[,API_BEHAVIOUR] up ...`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main() -> int:
     # The daemons run in the state folder.
     os.environ["PYTHONPATH"] = str(REPOSITORY)
     harness = (sys.executable, "-m", "tests.unit.supervision.harness")
-    daemons.DAEMON_COMMAND = (*harness, behaviour, "obey")
+    worker, _, api = behaviour.partition(",")
+    daemons.DAEMON_COMMAND = (*harness, worker, api or "obey")
     return cli.main(arguments)
 
 

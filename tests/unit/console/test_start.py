@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.errors import StartFailed
+from mlxconsole import cli
+from mlxconsole.commands.up import chosen_settings, interruptible
 from mlxconsole.local.daemons import Daemon
-from mlxconsole.local.start import parts, raise_if_hopeless, waiting_for
+from mlxconsole.local.progress import Progress
+from mlxconsole.local.start import Start, parts, raise_if_hopeless, waiting_for
+from mlxconsole.local.state_dir import StateDir
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
 from mlxconsole.store import Store
@@ -19,6 +24,7 @@ from protos.control_pb2 import RankState
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlxconsole.cluster import Cluster
     from protos.control_pb2 import RankStatus
 
 
@@ -93,3 +99,30 @@ def test_progress_names_layers_and_causes() -> None:
         "rank 3": "STARTING",
         "api": "STARTING",
     }
+
+
+async def _deaf(cancellations: int) -> None:
+    """A task that has to be told more than once."""
+    while cancellations:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancellations -= 1
+
+
+class _Leaving(Start):
+    """A start that fails and leaves a task behind."""
+
+    async def run(self) -> Cluster:
+        self.left = asyncio.create_task(_deaf(cancellations=4))
+        await asyncio.sleep(0)
+        raise StartFailed("no template")
+
+
+def test_what_outlives_a_failed_start_does_not_keep_it(tmp_path: Path) -> None:
+    """`asyncio.run` waits for every task, and asks it once to end."""
+    settings = chosen_settings(cli.parser().parse_args(["up"]), {})
+    start = _Leaving(settings, StateDir(tmp_path), Progress(sys.stderr), 1.0)
+    with pytest.raises(StartFailed, match="no template"):
+        asyncio.run(interruptible(start))
+    assert start.left.done()
