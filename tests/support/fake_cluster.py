@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from daemon.engine.follower import Follower
@@ -185,7 +185,7 @@ class FakeCluster:
         if rank == 0:
             membership = Membership(self.world_size, self._plan)
             budget = self._budget
-            budget_of = (lambda _plan, _hellos: budget) if budget else None
+            budget_of = (lambda plan, _hellos: _for_each(budget, plan)) if budget else None
             scheduler = self.scheduler = Scheduler(self._bounds, budget_of)
             node = Leader(hello, membership, scheduler, shard, wire, notes, meter, self._limits)
         else:
@@ -261,3 +261,9 @@ class _Wire:
     def send(self, dst: int, value: Any) -> None:
         """Deliver in order."""
         self.cluster.deliver(self.rank, dst, value)
+
+
+def _for_each(budget: KvBudget, plan: Plan) -> KvBudget:
+    """Give every rank that has layers the memory of the budget's one rank."""
+    (rank,) = budget.ranks
+    return replace(budget, ranks=tuple(rank for lo, hi in plan.ranges if hi > lo))
