@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("mlx", "mlx-lm", "grpcio", "numpy", "numba")
+PACKAGES = ("mlx", "mlx-lm", "grpcio", "numpy", "llvmlite")
 
 
 def describe() -> dict[str, str]:
