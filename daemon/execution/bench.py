@@ -1,7 +1,8 @@
 """Measures one stage that holds the whole model, beside mlx-lm's `generate_step` on it.
 
 `python -m daemon.execution.bench MODEL [--quick]` prints a figure a line, as JSON. Ours and theirs
-take turns, so that both meet the same noise; the best of each counts. Engine thread.
+take turns, so that both meet the same noise; the best of each counts. With `--bare TOKENS` it
+prints what a token costs mlx-lm's loop alone, on our kernels. Engine thread.
 """
 
 from __future__ import annotations
@@ -128,12 +129,14 @@ def _measure_one(
 class _Peer:
     """mlx-lm's own loop over the whole model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kernel_threads: int = 0) -> None:
         from mlx_lm.generate import generate_step  # noqa: PLC0415 - only the peer needs all of it
         from mlx_lm.utils import load_model  # noqa: PLC0415 - as above
 
         self._generate_step = generate_step
         self._model, _ = load_model(folder)
+        if kernel_threads:
+            kernels.install(self._model, kernel_threads)
 
     def run(self, prompt: list[int], steps: int) -> tuple[float, float]:
         """Seconds until the first token, and per token after it."""
@@ -175,7 +178,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="daemon.execution.bench", description=__doc__)
     parser.add_argument("model", help="demo, a folder, or a hub id")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--bare", type=int, default=0, metavar="TOKENS", help="mlx-lm's loop only")
+    parser.add_argument("--threads", type=int, default=1, help="of our kernels, with --bare")
     given = parser.parse_args()
+    if given.bare:
+        peer = _Peer(model_path(given.model), given.threads)
+        peer.run(_prompt(16, 0), 8)
+        seconds = [peer.run(_prompt(16, 0), given.bare)[1] for _ in range(TURNS)]
+        sys.stdout.write(json.dumps({"token_s": min(seconds)}) + "\n")
+        return
 
     def tell(figure: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(figure) + "\n")

@@ -40,8 +40,12 @@ class Server:
 
 
 @contextmanager
-def own_cluster(model: str, ranks: int, cores: Sequence[int] = ()) -> Generator[Server]:
+def own_cluster(
+    model: str, ranks: int, cores: Sequence[int] = (), threads: int = 0
+) -> Generator[Server]:
     """A cluster on free ports in a folder of its own; rank r on ``cores[r]`` alone, if given.
+
+    A rank on a core of its own computes with one thread, others with ``threads`` (0: their share).
 
     Raises:
         StartFailed: it does not become ready.
@@ -51,7 +55,7 @@ def own_cluster(model: str, ranks: int, cores: Sequence[int] = ()) -> Generator[
         Settings(
             cluster=ClusterPart(name="bench", model=model),
             api=ApiPart(port=api),
-            engine=EnginePart(threads=1 if cores else 0),
+            engine=EnginePart(threads=1 if cores else threads),
             ranks=tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks)),
         )
     )

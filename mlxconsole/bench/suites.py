@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 SUITES: dict[str, str] = {
     "communication": "latency, bandwidth and all-reduce, beside raw TCP, bare gRPC, the MLX ring",
+    "cpu": "decode, prefill, 16 streams and long contexts on one core, beside its memory's limit",
     "engine": "decode, prefill, batch and context in one process, beside mlx-lm's own loop",
     "scaling": "two ranks on a core each, against one rank on one core",
     "http": "first token, tokens between, throughput at 1 to 64 streams, beside mlx_lm.server",
     "recovery": "kill ranks under load: how long a client waits",
+    "console": "CPU, output and the wait for a key at 8 and 64 ranks, beside stock widgets",
 }
 """Name to what it measures, in the order in which they run; each is a module of this package."""
 

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from tests.support.running_cluster import RunningCluster
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """`--benchmark-only` means all of them: also those that the default `-m` leaves to quiet hours.
+
+    The default stands in pyproject's addopts; whoever writes an `-m` keeps it.
+    """
+    default = "not slow and not benchmark"
+    if config.getoption("benchmark_only") and config.option.markexpr == default:
+        config.option.markexpr = "not slow"
+
+
 @pytest.fixture(scope="session")
 def timed_streams(cluster: RunningCluster) -> Callable[[int, int], Measured]:
     """So many streams of so many tokens on two ranks of the demo model, warmed up."""

@@ -23,12 +23,20 @@ ROUNDS = 3
 
 
 @pytest.mark.benchmark
-def test_communication_latency() -> None:
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_communication_latency(benchmark: Any) -> None:
     """4 KB there and back between two processes in under 1 ms, beside a bare gRPC stream."""
     title = "4 KB there and back"
-    runs = [measure(2, ["ours", "bare gRPC"], [title])[f"{title}, p50 us"] for _ in range(3)]
+    runs: list[dict[str, float]] = []
+
+    def run() -> None:
+        runs.append(measure(2, ["ours", "bare gRPC"], [title])[f"{title}, p50 us"])
+
+    benchmark.pedantic(run, rounds=ROUNDS)
     ours = statistics.median(run["ours"] for run in runs)
     bare = statistics.median(run["bare gRPC"] for run in runs)
+    benchmark.extra_info |= {"p50_us": ours, "bare_grpc_p50_us": bare}
     print(f"{title}: {ours:.0f} us, bare gRPC stream {bare:.0f} us")
     assert ours < 1000
     assert ours < 3 * bare  # the goal of 1.2 is watched in docs/benchmarks/communication.md
@@ -56,6 +64,7 @@ def test_first_token_latency(benchmark: Any, timed_streams: Callable[[int, int],
 
 @pytest.mark.benchmark
 @pytest.mark.integration
+@pytest.mark.timeout(300)
 def test_throughput_scaling(benchmark: Any, tmp_path: Path) -> None:
     """Two ranks on a core each give over 1.6 times the tokens of one: 80 % of twice as many."""
     missing: list[str] = []

@@ -10,13 +10,15 @@ import pytest
 
 from daemon.errors import SettingsError, StartFailed
 from mlxconsole import cli
-from mlxconsole.bench import communication, http, plots, suites
+from mlxconsole.bench import communication, console, cpu, http, plots, suites
 from mlxconsole.bench.bench_table import markdown
 from mlxconsole.bench.figures import Figure, Report, against
 from mlxconsole.bench.machine import describe
 from mlxconsole.bench.streams import Measured, Timed, summary
 from mlxconsole.chaos.requests import Answer
 from mlxconsole.commands.bench import chosen
+from mlxconsole.console_bench import CASES
+from mlxconsole.console_bench import Figures as ConsoleFigures
 
 RATE = Figure("http", "throughput", 50.0, "tok/s", "more", 40.0, "peer", "ours", 4, "streams")
 PLAIN = Figure("recovery", "pause p50", 0.5, "s", "less")
@@ -160,3 +162,38 @@ def test_http_figures_pair_ours_with_the_peer() -> None:
     assert [figure.ratio for figure in figures] == [2.0, 0.1, 0.01, 0.02]
     alone = http.figures({1: Measured(1, 100.0, 0.1, 0.01, 0.02)}, {})
     assert {figure.ratio for figure in alone} == {None}
+
+
+def test_cpu_figures_stand_beside_what_memory_allows() -> None:
+    """The limit is so many readings of all weights a second."""
+    found = {
+        "load_s": 0.2,
+        "read_gb_s": 10.0,
+        "decode_tok_s": 8.0,
+        "weights_gb": 1.0,
+        "decode_of_memory_limit": 0.8,
+        "streams_16_tok_s": 40.0,
+        "streams_16_times_one": 5.0,
+        "prefill_512_tok_s": 30.0,
+        "decode_at_2048_tok_s": 6.0,
+        "decode_at_2048_of_128": 0.75,
+        "read_gb_s_after": 10.0,
+    }
+    ratios = {figure.name: figure.ratio for figure in cpu.figures(found)}
+    assert ratios == {
+        "decode, 1 stream": 0.8,
+        "16 streams": 5.0,
+        "prefill of 512 tokens": None,
+        "decode behind 2048 tokens": 0.75,
+        "reading memory": None,
+    }
+
+
+def test_console_figures_stand_beside_budget_and_peer() -> None:
+    """Without a budget, beside the peer alone."""
+    ours = ConsoleFigures(5.0, 25_000, 4, 25, 0.8, 50 * 2**20)
+    stock = ConsoleFigures(50.0, 250_000, 40, 250, 8.0, 500 * 2**20)
+    small, large = (console.figures(case, {"ours": ours, "stock widgets": stock}) for case in CASES)
+    assert [figure.ratio for figure in small[::2]] == [0.5] * 6
+    assert [figure.ratio for figure in small[1::2]] == pytest.approx([0.1] * 6)
+    assert len(large) == len(small) - 1, "no budget for output at 64 ranks"
