@@ -212,10 +212,17 @@ class FakeCluster:
         for other in self.ranks.values():
             other.inbox.append(PeerChange(rank, up=False, reason="killed"))
 
-    def submit(self, request_id: str, prompt: tuple[int, ...], count: int) -> Sequence:
+    def submit(
+        self,
+        request_id: str,
+        prompt: tuple[int, ...],
+        count: int,
+        sampling: SamplingParams | None = None,
+    ) -> Sequence:
         """Ask for ``count`` tokens."""
+        chosen = sampling or SamplingParams()
         sequence = Sequence(
-            request_id, prompt, count, frozenset(), SamplingParams(), self._listen, resumed=True
+            request_id, prompt, count, frozenset(), chosen, self._listen, resumed=True
         )
         self.texts[request_id] = []
         self.ranks[0].inbox.append(Submit(sequence))

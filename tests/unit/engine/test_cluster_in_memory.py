@@ -13,7 +13,7 @@ from daemon.engine.interfaces import Cancel, Probe
 from daemon.engine.kv_budget import KvBudget, RankKv
 from daemon.engine.suspects import MOST_LOSSES
 from daemon.errors import ModelError, NotReady, QueueFull, StepFailed
-from daemon.messages import Hello
+from daemon.messages import Hello, SamplingParams
 from tests.support.fake_cluster import FakeCluster, expected
 
 
@@ -280,6 +280,19 @@ def test_a_prompt_that_was_run_is_not_run_again() -> None:
     assert cluster.cached == {"second": 20}
     assert cluster.ranks[2].shard.ran - ran == 2 + 2
     assert (cluster.scheduler.lookup_tokens, cluster.scheduler.hit_tokens) == (43, 20)
+
+
+def test_a_prompt_to_be_scored_is_run_as_a_whole() -> None:
+    """What the cache holds has no scores: each token of the prompt must pass the head."""
+    cluster = FakeCluster(2)
+    prompt = tuple(range(21))
+    cluster.submit("first", prompt, 1)
+    cluster.settle()
+    ran = cluster.ranks[1].shard.ran
+    cluster.submit("scored", prompt, 1, SamplingParams(logprobs=True, prompt_logprobs=True))
+    cluster.settle()
+    assert cluster.ranks[1].shard.ran - ran == len(prompt)
+    assert not cluster.cached.get("scored")
 
 
 def test_choices_of_one_prompt_run_it_once() -> None:
