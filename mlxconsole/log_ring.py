@@ -20,6 +20,8 @@ CONSOLE = -1
 """The rank of lines that this console wrote itself."""
 BAD_EVENTS = frozenset({"exit", "failed", "failing", "stuck"})
 """Kinds of events that tell of something broken."""
+LONG_FIELDS = ("request_id", "boot_id", "logger")
+"""Of less use than the others, and so long that they would push them off the screen: last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class LogRing:
 
 def entry(rank: int, line: LogLine) -> LogEntry:
     """A received line as text: the event, then its fields as key=value."""
-    return LogEntry(rank, line.time_s, line.level or "INFO", line.source, one_line(line))
+    level = line.level or "INFO"
+    if level == "INFO" and line.source == "supervisor" and line.event in BAD_EVENTS:
+        level = "WARNING"  # as among the events
+    return LogEntry(rank, line.time_s, level, line.source, one_line(line))
 
 
 def event_entry(rank: int, event: Event) -> LogEntry:
@@ -91,4 +96,6 @@ def _fields(fields_json: str) -> list[str]:
         return [fields_json]
     if not isinstance(fields, dict):
         return [fields_json]
-    return [f"{key}={value}" for key, value in fields.items()]
+    known = {key: value for key, value in fields.items() if value not in {"", None}}
+    ordered = sorted(known, key=lambda key: LONG_FIELDS.index(key) if key in LONG_FIELDS else -1)
+    return [f"{known[key]}" if key == "text" else f"{key}={known[key]}" for key in ordered]

@@ -47,6 +47,8 @@ class RankView:
     """When the present state of the API process, if it is here, was first seen (monotonic)."""
     reason: str = ""
     """Why the contact is lost."""
+    ended_at_s: float = float("-inf")
+    """When we learned that a worker had ended (monotonic); a warm spare may be back by then."""
     tokens_out: Rate = field(default_factory=Rate)
     window: RankWindow = field(default_factory=RankWindow)
     """What it did in the last few seconds."""
@@ -176,6 +178,8 @@ class Store:
             status.ClearField(name)
         if old is None or old.state != status.state:
             view.state_since_s = at_s
+        if old is not None and _has_ended(old, status):
+            view.ended_at_s = at_s
         if old is None or old.api.state != status.api.state:
             view.api_since_s = at_s
         if old is not None and old.supervisor_pid != status.supervisor_pid:
@@ -188,3 +192,9 @@ class Store:
         if fresh:
             view.next_log = fresh[-1].sequence + 1
         return [entry(view.member.rank, line) for line in fresh]
+
+
+def _has_ended(old: RankStatus, new: RankStatus) -> bool:
+    """Whether a worker ended between the two, however quickly the next one came."""
+    is_same = (old.supervisor_pid, old.generation) == (new.supervisor_pid, new.generation)
+    return bool(new.exit_cause) and (not is_same or (old.worker_pid != 0 and new.worker_pid == 0))

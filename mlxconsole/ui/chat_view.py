@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlxconsole.store import Store
 
+PLACEHOLDER = "Your question"
 WELCOME = "Ask the cluster something; Enter sends, Escape ends an answer, ctrl+n starts anew."
 
 
@@ -28,8 +29,8 @@ class ChatView(Vertical):
     """A conversation; every turn waits for the one before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "end", "End the answer", id="chat.end", show=False),
-        Binding("ctrl+n", "anew", "New conversation", id="chat.new", show=False),
+        Binding("escape", "end", "End answer, leave", id="chat.end"),
+        Binding("ctrl+n", "anew", "New conversation", id="chat.new"),
     ]
 
     def __init__(self, store: Store) -> None:
@@ -41,7 +42,7 @@ class ChatView(Vertical):
         self._text = ""
         self._said = Static("", markup=False)
         self._figures = Static("", id="chat-figures", markup=False)
-        self._input = Input(placeholder=WELCOME, id="chat-input", compact=True)
+        self._input = Input(placeholder=PLACEHOLDER, id="chat-input", compact=True)
 
     def compose(self) -> ComposeResult:
         """The conversation, its figures, the line to write in."""

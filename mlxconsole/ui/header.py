@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.widgets import Static
 
+from mlxconsole.request_rows import milliseconds
 from mlxconsole.snapshot import state_name
 from mlxconsole.units import duration, rate
 
@@ -30,11 +31,14 @@ def header_text(
     live = store.playback.words() if store.playback else "LIVE"
     contact = live if reached == len(contacts) else f"{reached}/{len(contacts)} reached"
     name = f"mlxconsole {store.cluster.name}"
+    p95_s = store.shown[0].figures.first_token.p95_s if 0 in store.shown else None
+    ttft = [(4, f"ttft95 {milliseconds(p95_s)}")] if p95_s else []
     needed = [
         (0, name),
         (3, model),
         (1, ready),
         (2, f"{rate(store.tokens_per_s(now_s))} tok/s"),
+        *ttft,
         (4, contact),
         (5, f"api {api}"),
         (6, store.cluster.api_url),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -12,17 +13,33 @@ from textual.widgets import Static
 from mlxconsole.ui.commands import shown_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from textual.app import ComposeResult
+
+KEY_WIDTH, COLUMN_WIDTH, GAP = 14, 38, 2
+AROUND = 6
+"""Cells that the border, the padding and the scroll bar take."""
+HINT = "j k scroll, Escape closes"
 
 
 def key_lines(bindings: Iterable[BindingType]) -> list[str]:
     """One line per binding that has an id: its keys, what it does."""
     return [
-        f"{shown_key(binding.key):<16} {binding.description}"
+        f"{shown_key(binding.key):<{KEY_WIDTH}} {binding.description}"
         for binding in bindings
         if isinstance(binding, Binding) and binding.id
+    ]
+
+
+def in_columns(lines: Sequence[str], count: int) -> list[str]:
+    """The lines down one column, then down the next, as in a newspaper."""
+    height = -(-len(lines) // count)
+    columns = [lines[at : at + height] for at in range(0, len(lines), height)]
+    gap = " " * GAP
+    return [
+        gap.join(f"{cell:<{COLUMN_WIDTH}}" for cell in row).rstrip()
+        for row in zip_longest(*columns, fillvalue="")
     ]
 
 
@@ -32,16 +49,28 @@ class HelpScreen(ModalScreen[None]):
     CSS_PATH = "help_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "dismiss", "Close", id="help.close"),
+        Binding("j", "scroll(1)", "Down", id="help.down", show=False),
+        Binding("k", "scroll(-1)", "Up", id="help.up", show=False),
     ]
 
     def __init__(self, sections: dict[str, list[BindingType]]) -> None:
         super().__init__()
-        self._sections = sections
+        self._lines: list[str] = []
+        for title, bindings in sections.items():
+            self._lines += [title.upper(), *(f"  {line}" for line in key_lines(bindings)), ""]
+        self._text = Static("", markup=False)
 
     def compose(self) -> ComposeResult:
         """A section per part of the screen."""
-        lines: list[str] = []
-        for title, bindings in self._sections.items():
-            lines += [title, *(f"  {line}" for line in key_lines(bindings)), ""]
-        with VerticalScroll(id="help"):
-            yield Static("\n".join(lines).rstrip(), markup=False)
+        with VerticalScroll(id="help") as box:
+            box.border_title, box.border_subtitle = "Keys", HINT
+            yield self._text
+
+    def on_resize(self) -> None:
+        """As many columns as fit."""
+        count = max((self.size.width - AROUND + GAP) // (COLUMN_WIDTH + GAP), 1)
+        self._text.update("\n".join(in_columns(self._lines[:-1], count)))
+
+    def action_scroll(self, step: int) -> None:
+        """A line down or up."""
+        self.query_one("#help").scroll_relative(y=step, animate=False)

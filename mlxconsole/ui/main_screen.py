@@ -139,7 +139,12 @@ class MainScreen(Screen[None]):
         ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A read-only console has no actions: no key, no name, no place in the footer."""
+        """A read-only console has no actions: no key, no name, no place in the footer.
+
+        Where one writes, `/` is a letter.
+        """
+        if action == "filter" and self.page == "chat":
+            return False
         return not (self._read_only and action in CHANGES)
 
     def watch_page(self, old: str, new: str) -> None:

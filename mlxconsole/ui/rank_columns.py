@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from protos.control_pb2 import RankStatus
 
 GLYPHS = {"READY": "*", "DOWN": "x", "FAILED": "!", "DRAINING": "~", "UNKNOWN": "?"}
+COMING_BACK = frozenset({"STARTING", "LOADING"})
+REMEMBERED_S = 8.0
+"""A warm spare replaces a dead worker within a moment: its row says for this long what happened."""
 TONES = {"READY": "good", "DOWN": "bad", "FAILED": "bad", "UNKNOWN": "dim"}
 
 Cell = Callable[["RankView", float], str]
@@ -57,7 +60,7 @@ def row(view: RankView, columns: tuple[Column, ...], now_s: float) -> tuple[str,
     position = [c.title for c in columns].index("STATE")
     before = " ".join(_align(c, c.cell(view, now_s)) for c in columns[:position])
     state = _align(columns[position], state_cell(view, now_s))
-    cause = note(view)
+    cause = note(view, now_s)
     if cause:
         return before, state, cause
     after = " ".join(_align(c, c.cell(view, now_s)) for c in columns[position + 1 :])
@@ -69,13 +72,19 @@ def tone(view: RankView) -> str:
     return "dim" if view.contact == "lost" else TONES.get(view.state, "busy")
 
 
-def note(view: RankView) -> str:
-    """Why the rank is not working, if we know; shown in place of its figures."""
+def note(view: RankView, now_s: float) -> str:
+    """Why the rank is not working, or was not a moment ago; shown in place of its figures."""
     status = view.status
     if view.contact == "lost" and status is None:
         return f"no contact: {view.reason}"
     if status and view.contact == "live" and view.state in {"DOWN", "FAILED"}:
         return status.exit_cause
+    if status and view.contact == "live" and status.exit_cause:
+        if view.state in COMING_BACK:
+            return f"after: {status.exit_cause}"
+        if now_s - view.ended_at_s < REMEMBERED_S:
+            ago = duration(now_s - view.ended_at_s)
+            return f"back; {ago} ago: {status.exit_cause}"
     return ""
 
 
@@ -107,8 +116,11 @@ def _layers(view: RankView, _now_s: float) -> str:
 def _memory(key: str) -> Cell:
     def cell(view: RankView, _now_s: float) -> str:
         status = view.status
-        known = status is not None and status.HasField("memory") and status.worker_pid
-        return size(getattr(status.memory, key)) if known and status else UNKNOWN
+        if status is None or not status.HasField("memory") or not status.worker_pid:
+            return UNKNOWN
+        memory, value = status.memory, getattr(status.memory, key)
+        # A worker that has not measured yet sends zeros.
+        return size(value) if value or memory.limit_bytes or memory.mlx_active_bytes else UNKNOWN
 
     return cell
 
