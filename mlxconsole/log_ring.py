@@ -20,6 +20,8 @@ CONSOLE = -1
 """The rank of lines that this console wrote itself."""
 BAD_EVENTS = frozenset({"exit", "failed", "failing", "stuck"})
 """Kinds of events that tell of something broken."""
+FIRST_FIELDS = ("status", "seconds")
+"""What came of a request: before how it was asked."""
 LONG_FIELDS = ("request_id", "boot_id", "logger")
 """Of less use than the others, and so long that they would push them off the screen: last."""
 
@@ -97,5 +99,5 @@ def _fields(fields_json: str) -> list[str]:
     if not isinstance(fields, dict):
         return [fields_json]
     known = {key: value for key, value in fields.items() if value not in {"", None}}
-    ordered = sorted(known, key=lambda key: LONG_FIELDS.index(key) if key in LONG_FIELDS else -1)
+    ordered = sorted(known, key=lambda key: (key in LONG_FIELDS) - (key in FIRST_FIELDS))
     return [f"{known[key]}" if key == "text" else f"{key}={known[key]}" for key in ordered]

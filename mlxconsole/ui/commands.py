@@ -42,6 +42,9 @@ def shown_key(key: str) -> str:
 SIGNS = {
     "question_mark": "?",
     "slash": "/",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "minus": "-",
     "colon": ":",
     "left_square_bracket": "[",
     "left_curly_bracket": "{",

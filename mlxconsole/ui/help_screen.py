@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-KEY_WIDTH, COLUMN_WIDTH, GAP = 14, 38, 2
+KEY_WIDTH, COLUMN_WIDTH, GAP = 15, 40, 2
 AROUND = 6
 """Cells that the border, the padding and the scroll bar take."""
 HINT = "j k scroll, Escape closes"
@@ -69,6 +69,7 @@ class HelpScreen(ModalScreen[None]):
     def on_resize(self) -> None:
         """As many columns as fit."""
         count = max((self.size.width - AROUND + GAP) // (COLUMN_WIDTH + GAP), 1)
+        self.query_one("#help").styles.width = count * (COLUMN_WIDTH + GAP) - GAP + AROUND
         self._text.update("\n".join(in_columns(self._lines[:-1], count)))
 
     def action_scroll(self, step: int) -> None:

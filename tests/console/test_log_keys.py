@@ -155,4 +155,4 @@ async def test_pages_command_line_and_palette_reach_every_action() -> None:
         await pilot.press("enter")
         await running.until(lambda: isinstance(app.screen, HelpScreen))
         for wanted in ("Wrap lines", "Next match", "ctrl+p", "Filter and command line"):
-            assert wanted in running.text()
+            await running.shows(wanted)

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
+from tests.support.load import loaded
 from tests.support.running_cluster import mlxconsole
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 STOPPED_S, RUNNING_S = 0.030, 0.010
 """A worker that is held three quarters of its time is four times as slow, and never silent."""
 SLOW = 1
-STREAMS = 4
 
 pytestmark = pytest.mark.integration
 
@@ -47,27 +45,6 @@ def slowed(pid: int) -> Generator[None]:
         done.set()
         thread.join()
         os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def loaded(cluster: RunningCluster) -> Generator[None]:
-    """A few streams at a time, one after the other."""
-    done = threading.Event()
-
-    def ask() -> None:
-        body = {"model": cluster.model, "prompt": "a", "max_tokens": 60, "ignore_eos": True}
-        while not done.is_set():
-            answer = httpx.post(f"{cluster.base_url}/completions", json=body, timeout=60)
-            assert answer.status_code == 200
-
-    with ThreadPoolExecutor(STREAMS) as pool:
-        asking = [pool.submit(ask) for _ in range(STREAMS)]
-        try:
-            yield
-        finally:
-            done.set()
-    for one in asking:
-        one.result()
 
 
 def test_the_slow_rank_is_named_and_asked_to_give_layers(cluster: RunningCluster) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mlxconsole.log_ring import LogEntry, LogRing, one_line
+from mlxconsole.log_ring import LogEntry, LogRing, entry, one_line
 from mlxconsole.rates import Rate
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
 from mlxconsole.store import Store
+from mlxconsole.ui import rank_columns
 from mlxconsole.ui.header import header_text
 from protos.control_pb2 import Event, LogLine, RankState, WatchFrame
 
@@ -151,3 +152,32 @@ def test_states_come_through_as_words() -> None:
     fresh.state = RankState.RANK_STATE_UNSPECIFIED
     store.apply(FrameArrived(0, seeded.frame(fresh), 11.0))
     assert store.ranks[0].state == "STARTING"
+
+
+def test_a_short_death_is_remembered() -> None:
+    """A warm spare is READY again before a frame could have said DOWN."""
+    store, now_s = Store(seeded.cluster(2), clock=lambda: 100.0), 100.0
+    store.apply(FrameArrived(1, seeded.frame(seeded.status(1, 2)), now_s))
+    columns = rank_columns.fit(80)
+    assert rank_columns.note(store.ranks[1], now_s) == ""
+    back = seeded.status(1, 2)
+    back.generation, back.boot_id, back.exit_cause = 2, "boot-1b", "killed by signal 9 (SIGKILL)"
+    store.apply(FrameArrived(1, seeded.frame(back), now_s + 1))
+    _, state, after = rank_columns.row(store.ranks[1], columns, now_s + 3)
+    assert state.strip() == "* READY"
+    assert after == "back; 2s ago: killed by signal 9 (SIGKILL)"
+    store.apply(FrameArrived(1, seeded.frame(back), now_s + 9))
+    _, _, after = rank_columns.row(store.ranks[1], columns, now_s + 9)
+    assert "killed" not in after, "a death of long ago gives way to the figures"
+
+
+def test_a_log_line_begins_with_what_differs() -> None:
+    """Ids are long: they come last, or a screen of 80 cells shows nothing else."""
+    fields = '{"request_id": "req_1", "method": "GET", "reason": "", "status": 200, "seconds": 0.1}'
+    line = LogLine(event="request", source="api", fields_json=fields)
+    assert one_line(line) == "request status=200 seconds=0.1 method=GET request_id=req_1"
+    death = LogLine(
+        event="exit", source="supervisor", fields_json='{"text": "killed"}', level="INFO"
+    )
+    shown = entry(1, death)
+    assert (shown.text, shown.level) == ("exit killed", "WARNING")
