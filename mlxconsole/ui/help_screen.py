@@ -57,7 +57,7 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self._lines: list[str] = []
         for title, bindings in sections.items():
-            self._lines += [title.upper(), *(f"  {line}" for line in key_lines(bindings)), ""]
+            self._lines += [title, *(f"  {line}" for line in key_lines(bindings)), ""]
         self._text = Static("", markup=False)
 
     def compose(self) -> ComposeResult:

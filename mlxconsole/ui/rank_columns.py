@@ -205,11 +205,11 @@ COLUMNS = (
     Column("WAIT%", 5, 20, _figure(lambda f: f.wait, _percent)),
     Column("SEND%", 5, 21, _figure(lambda f: f.send, _percent)),
     Column("RESTARTS", 8, 14, _of_status(lambda s: s.restarts)),
-    Column("STEPS", 8, 25, _of_status(lambda s: s.counters.steps)),
+    Column("STEPS", 8, 28, _of_status(lambda s: s.counters.steps)),
     Column("TOKENS IN", 9, 26, _of_status(lambda s: s.counters.tokens_in)),
     Column("TOKENS OUT", 10, 27, _of_status(lambda s: s.counters.tokens_out)),
     Column("SEQ", 4, 22, _of_status(lambda s: s.sequences)),
     Column("GEN", 4, 23, _of_status(lambda s: s.generation)),
     Column("UP", 4, 5, _uptime),
-    Column("PID", 7, 28, _of_status(lambda s: s.worker_pid)),
+    Column("PID", 7, 25, _of_status(lambda s: s.worker_pid)),
 )
