@@ -14,6 +14,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config, Sockets
 
+from daemon.api import broken_http
 from daemon.errors import SettingsError
 from daemon.ports import port_in_use
 
@@ -68,6 +69,7 @@ async def serve(
         grace_s: how long streams may go on after that.
         last_call: then called, to end them with a word; what is still there is cut off.
     """
+    broken_http.install()
     config = Config()
     config.backlog = BACKLOG
     config.graceful_timeout = grace_s + LAST_CALL_S

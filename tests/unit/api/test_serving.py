@@ -143,6 +143,32 @@ async def test_a_declared_length_is_refused_before_the_body(api: ServedApi) -> N
     await writer.wait_closed()
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"BROKEN\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nLong: " + b"x" * 200_000, 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)
+async def test_broken_http_is_answered_with_an_error_object(
+    api: ServedApi, sent: bytes, status: int
+) -> None:
+    """Hypercorn says no before the app sees anything; clients still read an error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(sent)
+    async with asyncio.timeout(LIMIT_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        body = json.loads(await reader.readexactly(length))
+    assert head.startswith(f"HTTP/1.1 {status}".encode())
+    assert b"x-request-id: req_" in head
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    writer.close()
+
+
 async def test_http_1_0_streams(api: ServedApi) -> None:
     """Without chunks, ended by the close."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
