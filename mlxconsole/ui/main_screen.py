@@ -54,7 +54,8 @@ class MainScreen(Screen[None]):
 
     AUTO_FOCUS = "#ranks"
     COMMANDS: ClassVar = {Palette}
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - as Textual declares
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (15, "-tall"), (36, "-high"), (56, "-highest")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     page: reactive[str] = reactive(PAGES[0], init=False)
@@ -109,10 +110,10 @@ class MainScreen(Screen[None]):
         yield self._tabs
         yield self._table
         yield self._grid
-        yield self._log
-        yield self._events
         yield self._charts
         yield self._requests
+        yield self._log
+        yield self._events
         yield self._links
         yield self._chat
         yield self._why
