@@ -20,7 +20,13 @@ STUCK_S = 10.0
 """Without a step while sequences live. One step of a large model on a slow machine takes seconds:
 an alert that cries at those would be ignored."""
 MEMORY_RAISE, MEMORY_CLEAR = 0.90, 0.85
+SKEW_RAISE_S, SKEW_CLEAR_S = 2.0, 1.0
+"""Lines of ranks are merged by their own clocks: with more, the log's order misleads."""
+FIRST_TOKEN_RAISE_S, FIRST_TOKEN_CLEAR_S = 10.0, 5.0
 LOOP_RESTARTS, LOOP_S = 3, 120.0
+
+
+RULES = ("down", "silent", "stuck", "memory", "restarts", "clock", "first token")
 
 
 @dataclass(slots=True)
@@ -47,7 +53,7 @@ class Alerts:
         now_s = self._store.clock()
         for rank, view in self._store.ranks.items():
             found = self._found(view, self._watched[rank], now_s)
-            for rule in ("down", "silent", "stuck", "memory", "restarts"):
+            for rule in RULES:
                 self._settle(rank, rule, found.get(rule))
 
     def _settle(self, rank: int, rule: str, text: str | None) -> None:
@@ -76,15 +82,31 @@ class Alerts:
             found["stuck"] = f"{who} has live sequences and no step for over {duration(STUCK_S)}"
         memory = status.memory
         share = memory.mlx_active_bytes / memory.limit_bytes if memory.limit_bytes else 0.0
-        is_raised = (status.rank, "memory") in self.active
-        if share > (MEMORY_CLEAR if is_raised else MEMORY_RAISE):
+        if self._is_over(status.rank, "memory", share, MEMORY_RAISE, MEMORY_CLEAR):
             found["memory"] = f"{who} uses {share:.0%} of its memory"
+        found |= self._slow_or_off(view, status.rank, who)
         watched.restarts.append((now_s, status.restarts))
         while watched.restarts[0][0] < now_s - LOOP_S:
             watched.restarts.popleft()
         if status.restarts - watched.restarts[0][1] >= LOOP_RESTARTS:
             found["restarts"] = f"{who} restarts again and again: {status.exit_cause}"
         return found
+
+    def _slow_or_off(self, view: RankView, rank: int, who: str) -> dict[str, str]:
+        found = dict[str, str]()
+        skew_s = abs(view.clock_skew_s or 0.0)
+        if self._is_over(rank, "clock", skew_s, SKEW_RAISE_S, SKEW_CLEAR_S):
+            found["clock"] = f"{who}: its clock is {skew_s:.1f} s off ours"
+        first_s = view.figures.first_token.p95_s or 0.0
+        if self._is_over(rank, "first token", first_s, FIRST_TOKEN_RAISE_S, FIRST_TOKEN_CLEAR_S):
+            found["first token"] = (
+                f"one request in twenty waits {first_s:.0f} s for its first token"
+            )
+        return found
+
+    def _is_over(self, rank: int, rule: str, value: float, above: float, until: float) -> bool:
+        """With hysteresis: raised above one bound, over under a lower one."""
+        return value > (until if (rank, rule) in self.active else above)
 
     @staticmethod
     def _stuck(view: RankView, watched: _Watched, now_s: float) -> bool:

@@ -94,3 +94,27 @@ def test_three_restarts_in_two_minutes_are_a_loop() -> None:
         world.status.restarts += 1
         assert world.after(10.0) == expected
     assert world.after(121.0) == set()
+
+
+def test_a_clock_that_is_off_is_told_of_without_flicker() -> None:
+    """Raised over 2 s either way, over under 1 s only."""
+    world = World()
+    world.status.sequences = 0
+    world.after(0.25)
+    view = world.store.ranks[0]
+    for skew_s, raised in ((1.5, False), (-2.5, True), (1.5, True), (0.5, False), (1.5, False)):
+        view.clock_skew_s = skew_s
+        assert (world.rules() == {"clock"}) == raised, skew_s
+
+
+def test_slow_first_tokens_are_told_of() -> None:
+    """Of the last seconds: the histogram's counts only grow."""
+    world = World()
+    world.status.sequences = 0
+    slow = [0] * 96
+    world.status.first_token_times.counts.extend(slow)
+    world.after(0.25)
+    slow[84] = 20  # 10 us * 2^21, about 21 s
+    world.status.first_token_times.counts[:] = slow
+    assert world.after(0.5) == {"first token"}
+    assert world.after(5.0) == set()
