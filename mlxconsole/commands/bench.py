@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
 
 NAME = "results"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -28,6 +30,8 @@ def bench(arguments: argparse.Namespace) -> int:
         say("\n".join(f"{name:<14} {text}" for name, text in SUITES.items()))
         return 0
     names = chosen(arguments.only, arguments.url)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _leave)
     earlier = Report.from_file(arguments.compare) if arguments.compare else None
     report = Report(shlex.join(["mlxconsole", *sys.argv[1:]]), describe())
     with tempfile.TemporaryDirectory(prefix="mlxconsole-bench-") as folder:
@@ -74,6 +78,11 @@ def _run(name: str, task: Task, report: Report) -> bool:
         return False
     report.figures += found
     return True
+
+
+def _leave(number: int, _: object) -> None:
+    """End as on Ctrl-C: what the suites started is taken down on the way out."""
+    sys.exit(128 + number)
 
 
 def _progress(text: str) -> None:
