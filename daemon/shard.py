@@ -82,6 +82,8 @@ class LoadedShard:
         installed = 0
         if self._cpu_threads:
             installed = kernels.install(stage.model, self._cpu_threads, self._compiling)
+        if installed:
+            stage.warm_up()
         self._executor = StageExecutor(stage, self._grammars)
         seconds = round(time.monotonic() - began, 3)
         log.info(

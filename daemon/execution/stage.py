@@ -148,6 +148,11 @@ class Stage:
         caches.length += ids.shape[1]
         return output
 
+    def warm_up(self) -> None:
+        """Run two tokens and forget them: what kernels build at first use is built then."""
+        caches = self.make_caches()
+        mx.eval(arrays_in(self._probe(caches)), caches.arrays())
+
     def _owns(self, owner: int) -> bool:
         return self.lo <= owner < self.hi or (owner < 0 and self.is_first)
 
@@ -224,9 +229,10 @@ class Stage:
         with intercepted([self.skeleton.layers[self.lo]], make_call):
             return arrays_in(self._probe())
 
-    def _probe(self) -> Any:
+    def _probe(self, caches: StageCaches | None = None) -> Any:
         received = None if self.is_first else self.traced.boundary_like(self.lo)
-        return self.forward(mx.zeros(PROBE_SHAPE, mx.int32), received, self.make_caches())
+        ids = mx.zeros(PROBE_SHAPE, mx.int32)
+        return self.forward(ids, received, caches or self.make_caches())
 
     def _restore_used(self) -> None:
         """Forward lazily until no absent module is asked for; then check that each layer ran."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
@@ -27,11 +28,6 @@ class Attention:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._kernels: dict[ir.Shape, int] = {}
-
-    def prepare(self, dtype: str, depth: int, width: int) -> None:
-        """Build what prompts and decoding, alone and in batches, will need."""
-        for mask in ("none", "causal", "bool"):
-            self._kernel(ir.Shape(dtype, depth, width, mask))
 
     def accepts(self, q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -> bool:
         """Whether there is a kernel: known by the layer's shapes and dtypes alone."""
@@ -91,7 +87,12 @@ class Attention:
 
     def _kernel(self, shape: ir.Shape) -> int:
         if shape not in self._kernels:
-            self._kernels[shape] = self._runtime.kernel(shape.name, ir.emit_attention, shape)
+            # What prompts and decoding, alone and in batches, will need: a stage's first forward
+            # builds all of it, before the rank is ready.
+            for mask in {"none", "causal", "bool", shape.mask}:
+                other = replace(shape, mask=mask)
+                kernel = self._runtime.kernel(other.name, ir.emit_attention, other)
+                self._kernels[other] = kernel
         return self._kernels[shape]
 
 
