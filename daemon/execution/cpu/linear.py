@@ -66,10 +66,10 @@ class LinearKernel:
     def _multiply(self, source: int, target: int, rows: int) -> None:
         runtime, words = self._runtime, self._arguments.words
         work = rows * self.outputs * self.depth
-        kernel = self._one
-        if rows > 1:
-            kernel, source = self._many, self._packed(source, rows)
-        words[ir.X], words[ir.Y], words[ir.ROWS] = source, target, rows
+        kernel = self._many if rows > 1 else self._one
+        # Even one row is widened once here: each output would widen it again, and the kernel for
+        # one row is bound by instructions, not by memory.
+        words[ir.X], words[ir.Y], words[ir.ROWS] = self._packed(source, rows), target, rows
         runtime.run(kernel, self._arguments, self._chunks, work)
 
     def _packed(self, source: int, rows: int) -> int:

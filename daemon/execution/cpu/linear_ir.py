@@ -26,8 +26,10 @@ PANEL_DEPTH = 1024
 """A panel of unpacked weights fits the first-level cache, with a tile of rows beside it."""
 MOST_ROWS = 96
 """Rows of one call: they and their sums must fit the second-level cache."""
-PREFETCH = (0, 3, 1)
-"""Of llvm.prefetch: read, keep in all caches, data."""
+PREFETCH = (0, 2, 1)
+"""Of llvm.prefetch: read, keep in the second-level cache, data."""
+TILES_AHEAD = 2
+"""How far ahead of the sums weights are asked for; outputs side by side are a tile."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class _Linear:
         if found is None:
             kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
             found = ir.Function(e.function.module, kind, name)
-        ahead = e.mul(self.w_row, len(rows))
+        ahead = e.mul(self.w_row, TILES_AHEAD * len(rows))
         for row in rows:
             for line in range(0, size, 64):
                 place = e.at(row, e.add(offset, ahead, line))
@@ -197,7 +199,7 @@ class _Linear:
 
 
 def emit_one_row(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
-    """x: one row of ``dtype``."""
+    """x: one row of float32, from `emit_pack`; y: one of ``dtype``."""
     e = Emit(kernel_function(module, name), lanes)
     linear = _Linear(e, weights)
     scratch = linear.widened(OUTPUTS)
@@ -207,7 +209,7 @@ def emit_one_row(module: ir.Module, name: str, lanes: int, weights: Weights, dty
         linear.widen_scales(output, count, scratch)
 
         def position(at: Value, w: list[Value], sums: list[Value]) -> list[Value]:
-            x = e.load(linear.x, e.mul(at, item), dtype)
+            x = e.load_at(linear.x, e.mul(at, 4), e.vector)
             return [e.fma(a, x, total) for a, total in zip(w, sums, strict=True)]
 
         whole, zeros = (i64(0), linear.k), [e.constant(0.0)] * count
