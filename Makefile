@@ -3,7 +3,7 @@ PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-find-links
 
-.PHONY: check lint types layers test soak bench protos lock image
+.PHONY: check lint types layers test soak bench protos lock image snapshots
 
 check:  ## everything that CI runs
 	./launch/test
@@ -39,3 +39,6 @@ lock:  ## versions and hashes for every platform, without any registry's address
 image:  ## the pictures in the README and the docs
 	$(PYTHON) -m mlxconsole.ui.screenshot docs/images/console.svg
 	$(PYTHON) -m mlxconsole.ui.gallery docs/images
+
+snapshots:  ## what the console's snapshot tests compare with
+	MLXCONSOLE_SNAPSHOTS=write $(PYTHON) -m pytest -q tests/console/test_snapshots.py
