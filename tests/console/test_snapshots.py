@@ -1,7 +1,7 @@
 """The screens as they looked when somebody last agreed to them: text and colours, in small files.
 
-Text instead of SVG: a tenth of the size, and a change can be read in a diff. `make snapshots` writes
-them anew. Store and clock stand still, so any difference is a change of the console.
+Text instead of SVG: a tenth of the size, and a change can be read in a diff. `make snapshots`
+writes them anew. Store and clock stand still, so any difference is a change of the console.
 """
 
 from __future__ import annotations
