@@ -87,10 +87,10 @@ async def ask(api_url: str, model: str, turns: list[Turn]) -> AsyncGenerator[tup
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     try:
-        opening = asyncio.open_connection(
-            parts.hostname, port, ssl=secure or None, limit=_LONGEST_LINE
-        )
-        reader, writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                parts.hostname, port, ssl=secure or None, limit=_LONGEST_LINE
+            )
     except (OSError, TimeoutError) as error:
         raise ChatError(f"nobody answers at {api_url}: {error or 'no answer in time'}") from error
     try:
@@ -147,16 +147,23 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, bool]:
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while size := int(await _line(reader), 16):
-        yield (await asyncio.wait_for(reader.readexactly(size + 2), PIECE_TIMEOUT_S))[:-2]
+        async with asyncio.timeout(PIECE_TIMEOUT_S):
+            piece = await reader.readexactly(size + 2)
+        yield piece[:-2]
 
 
 async def _rest(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while data := await asyncio.wait_for(reader.read(65_536), PIECE_TIMEOUT_S):
+    while True:
+        async with asyncio.timeout(PIECE_TIMEOUT_S):
+            data = await reader.read(65_536)
+        if not data:
+            return
         yield data
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    line = await asyncio.wait_for(reader.readline(), PIECE_TIMEOUT_S)
+    async with asyncio.timeout(PIECE_TIMEOUT_S):
+        line = await reader.readline()
     if not line:
         raise ValueError("the endpoint closed the connection")
     return line

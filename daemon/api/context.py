@@ -89,7 +89,8 @@ class ApiContext:
         if loading.done() and loading.exception() is None:
             return loading.result()
         try:
-            return await asyncio.wait_for(asyncio.shield(loading), TEXT_WAIT_S)
+            async with asyncio.timeout(TEXT_WAIT_S):
+                return await asyncio.shield(loading)
         except TimeoutError:
             reason = "the tokenizer is still loading"
         except ClusterError as error:
@@ -112,7 +113,8 @@ class ApiContext:
         if not fresh and self._info is not None and time.monotonic() - self._info_at < INFO_FRESH_S:
             return self._info
         try:
-            self._info = await asyncio.wait_for(self.engine.describe(), DESCRIBE_WAIT_S)
+            async with asyncio.timeout(DESCRIBE_WAIT_S):
+                self._info = await self.engine.describe()
         except (ClusterError, TimeoutError):
             return None
         self._info_at = time.monotonic()

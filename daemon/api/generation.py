@@ -101,7 +101,8 @@ class Generation:
             Exception: what the engine raised so far.
         """
         try:
-            item = await asyncio.wait_for(self._queue.get(), ACCEPT_WAIT_S)
+            async with asyncio.timeout(ACCEPT_WAIT_S):
+                item = await self._queue.get()
         except TimeoutError:
             return
         if item is not None:

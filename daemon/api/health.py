@@ -47,7 +47,8 @@ class Prober:
 
     async def _probe(self) -> float:
         try:
-            return await asyncio.wait_for(self._engine.probe(), PROBE_WAIT_S)
+            async with asyncio.timeout(PROBE_WAIT_S):
+                return await self._engine.probe()
         finally:
             self._ended_at = time.monotonic()
 

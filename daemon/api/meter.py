@@ -118,6 +118,7 @@ class _Exchange:
 
     async def _let_body_end(self) -> None:
         try:
-            await asyncio.wait_for(self._body_read.wait(), BODY_END_WAIT_S)
+            async with asyncio.timeout(BODY_END_WAIT_S):
+                await self._body_read.wait()
         except TimeoutError:
             log.info("request_body_unfinished")

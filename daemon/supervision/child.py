@@ -125,7 +125,8 @@ class Child:
         in the log.
         """
         try:
-            await asyncio.wait_for(self._ended.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._ended.wait()
         except TimeoutError:
             self._history.log("ERROR", "supervisor", "child_unkillable", {"child": self.name})
             if self._following is not None:

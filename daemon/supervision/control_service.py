@@ -123,7 +123,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
                 if last:
                     return
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(closing.wait(), FRAME_INTERVAL_S)
+                    async with asyncio.timeout(FRAME_INTERVAL_S):
+                        await closing.wait()
 
     async def Restart(  # noqa: N802  named by control.proto
         self, request: control_pb2.RestartRequest, context: Context

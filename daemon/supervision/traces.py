@@ -43,7 +43,8 @@ class Traces:
         most = min(most or MOST_STEPS, MOST_STEPS)
         try:
             command({"do": "trace", "command": number, "sequence": sequence, "most": most})
-            rows = await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                rows = await answer
             return [_step(row) for row in rows[:MOST_STEPS]]
         except (TimeoutError, TypeError, ValueError) as error:
             raise NotReady(f"the worker did not tell its steps: {error or 'no answer'}") from error
