@@ -51,7 +51,8 @@ async def drawn(store: Store, size: tuple[int, int], *keys: str, theme: str = ""
         await pilot.press(*keys)
         app.paint()
         await pilot.pause()
-        strips = app.screen._compositor.render_strips()  # no public way to what is shown
+        # There is no public way to what is shown.
+        strips = app.screen._compositor.render_strips()  # pyright: ignore[reportPrivateUsage]
         return [list(strip) for strip in strips]
 
 
