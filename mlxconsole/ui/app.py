@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -15,7 +16,7 @@ from mlxconsole.alerts import Alerts
 from mlxconsole.recording.flight import FlightRecorder
 from mlxconsole.store import Store
 from mlxconsole.ui.main_screen import MainScreen
-from mlxconsole.ui.terminal import terminal_gone
+from mlxconsole.ui.terminal import GONE, end_without_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ class ConsoleApp(App[None]):
             loop = asyncio.get_running_loop()
             for number in LEAVE_SIGNALS:
                 loop.add_signal_handler(number, self.leave, 128 + number)
+            end_without_terminal(lambda: self._leave_from_thread(loop))
 
     def take(self, update: Update) -> None:
         """Take in an update; a recording that hurries has its alerts and pictures, too."""
@@ -76,9 +78,6 @@ class ConsoleApp(App[None]):
 
     def paint(self) -> None:
         """One frame: everything that changed since the last, written at once."""
-        if not self.is_headless and terminal_gone():
-            self.leave(128 + signal.SIGHUP)
-            return
         self.look()
         if self._writing():
             return
@@ -95,3 +94,7 @@ class ConsoleApp(App[None]):
     def leave(self, return_code: int) -> None:
         """End the app and give the terminal back."""
         self.exit(return_code=return_code)
+
+    def _leave_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(self.leave, GONE)

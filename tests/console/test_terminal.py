@@ -73,6 +73,20 @@ app.run()
 sys.exit(app.return_code or 0)
 """
 
+WAITING_PROGRAM = PROGRAM.replace(
+    "app = ConsoleApp(source)",
+    """
+import asyncio, os, time
+
+def wait():
+    os.write(1, b"waits")
+    time.sleep(600)
+
+ConsoleApp.on_ready = lambda app: asyncio.get_running_loop().call_later(1.0, wait)
+app = ConsoleApp(source)
+""",
+)
+
 
 class Terminal:
     """A console on a pty, and all that it has written."""
@@ -192,6 +206,19 @@ def test_a_lost_terminal_ends_a_console_that_ignores_sighup() -> None:
             assert spent_s < MOST_CPU_S, "it spins on a terminal that is gone"
             time.sleep(0.02)
         assert made.process.returncode != 0
+    finally:
+        made.close()
+
+
+@pytest.mark.integration
+def test_a_lost_terminal_ends_a_console_whose_event_loop_waits() -> None:
+    """As it would for Textual's writing thread, which dies with the terminal."""
+    made = Terminal({}, program=WAITING_PROGRAM)
+    try:
+        made.read_until(b"waits")
+        os.close(made.slave)
+        os.close(made.master)
+        assert made.process.wait(LIMIT_S) == 128 + signal.SIGHUP
     finally:
         made.close()
 
