@@ -20,10 +20,12 @@ from mlxconsole.recording import reading
 from mlxconsole.source.base import FrameArrived
 from mlxconsole.store import Store
 from tests.support.ports import free_block
-from tests.support.running_cluster import mlxconsole
+from tests.support.running_cluster import mlxconsole, start_cluster
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.running_cluster import RunningCluster
 
 ROOT = Path(__file__).parents[2]
@@ -116,11 +118,20 @@ def test_api_health_endpoints(cluster: RunningCluster) -> None:
     assert _metric(base, counted) == before + 5
 
 
-def test_log_aggregation(cluster: RunningCluster, tmp_path: Path) -> None:
+@pytest.fixture
+def young_cluster(tmp_path: Path) -> Iterator[RunningCluster]:
+    """Its supervisors still keep all lines: in the shared one, other tests crowd them out."""
+    started = start_cluster(tmp_path / "state")
+    yield started
+    assert started.down().returncode == 0
+
+
+def test_log_aggregation(young_cluster: RunningCluster, tmp_path: Path) -> None:
     """Every line of every device arrives once: its supervisor's, its worker's, the API's.
 
     Lines from before come first, that of a request made meanwhile follows, merged by their time.
     """
+    cluster = young_cluster
     path = tmp_path / "logs.mlxrec"
     state = ("--state-dir", str(cluster.state_dir))
     command = [sys.executable, "-m", "mlxconsole.cli", "record", str(path), *state]
