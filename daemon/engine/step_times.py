@@ -2,7 +2,7 @@
 
 Says from when on a step can't be honest work any more: by wall time for one in which the process
 does nothing, by the processor's time for one that computes. A loaded machine stretches the first
-and hardly the second.
+and hardly the second. Before a kind of step is known, the others and the size of the weights tell.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ TIMES_SLOWEST_IDLE = 20
 """On a GPU the process is idle while it computes, and others may be busy there too."""
 TIMES_SLOWEST_CPU = 8
 KNOWN_STEPS = 20
-"""Before so many, there is no telling how long a step takes."""
+"""Before so many, all that steps have taken may be chance."""
 FIRST_USES = 3
 """Of a kind of step: kernels are compiled then. They are given time, and teach nothing."""
+FIRST_CPU_S = 5.0
+"""Of the processor, for compiling; imports and all, a whole worker's start takes 2 of ours."""
+SLOWEST_S_PER_BYTE = 25e-9
+"""Processor time of a token per byte of weights, before any step has told: twice what MLX's own
+8-bit products take, the slowest that we know."""
 REMEMBERED = 64
 """Steps of a kind: what a bad moment has taught is forgotten."""
 
@@ -50,7 +55,9 @@ class Patience:
 class StepTimes:
     """The model. Written by the engine thread, asked by the watchdog's."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights_bytes: int = 0) -> None:
+        """``weights_bytes``: of the layers that the steps run through."""
+        self._guess_s = SLOWEST_S_PER_BYTE * weights_bytes
         self._steps = 0
         self._uses: dict[Kind, int] = defaultdict(int)
         window = partial(deque[tuple[float, float]], maxlen=REMEMBERED)
@@ -65,25 +72,32 @@ class StepTimes:
             self._per_token[kind].append((wall_s / tokens, cpu_s / tokens))
 
     def patience(self, step: Step, most_s: float) -> Patience:
-        """What ``step`` may take, ``most_s`` at most: that much if its kind is not known yet."""
-        kind = kind_of(step)
+        """What ``step`` may take, ``most_s`` at most: idle, that much if its kind is not known."""
+        kind, tokens = kind_of(step), tokens_of(step)
         if self._steps < KNOWN_STEPS or self._uses[kind] <= FIRST_USES:
-            return Patience(most_s, most_s)
+            return Patience(most_s, min(most_s, max(FIRST_CPU_S, self._first_cpu_s() * tokens)))
         wall_s, cpu_s = self._slowest(kind)
-        tokens = tokens_of(step)
         return Patience(
             min(most_s, max(LEAST_IDLE_S, TIMES_SLOWEST_IDLE * wall_s * tokens)),
             min(most_s, max(LEAST_CPU_S, TIMES_SLOWEST_CPU * cpu_s * tokens)),
         )
 
-    def _slowest(self, kind: Kind) -> tuple[float, float]:
+    def _first_cpu_s(self) -> float:
+        """Processor seconds per token that a step of an unknown kind may take.
+
+        One token alone costs more than each of many; `FIRST_CPU_S` has room for that.
+        """
+        _, cpu_s = self._slowest(None)
+        return TIMES_SLOWEST_CPU * cpu_s if cpu_s else self._guess_s
+
+    def _slowest(self, kind: Kind | None) -> tuple[float, float]:
         """Seconds per token of the slowest steps of a kind, in wall and processor time.
 
         Prompts count for all kinds: their last chunk has seen the whole context, which a first
-        token of decoding sees as well.
+        token of decoding sees as well. None: of every kind.
         """
         known = list(self._per_token.items())
-        like = [list(pairs) for other, pairs in known if other.prefill or other == kind]
+        like = [list(pairs) for k, pairs in known if kind is None or k.prefill or k == kind]
         seen = [pair for pairs in like for pair in pairs]
         return max((w for w, _ in seen), default=0.0), max((c for _, c in seen), default=0.0)
 

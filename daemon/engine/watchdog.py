@@ -9,14 +9,14 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from daemon.engine.interfaces import Shard
 from daemon.engine.step_times import LEAST_CPU_S, StepTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.engine.interfaces import Shard
     from daemon.messages import Step
 
 LOOK_S = 0.25
@@ -27,10 +27,19 @@ MOST_SHARE = 0.9
 """Of the time after which rank 0 gives up the requests of a step: a new rank may yet save them."""
 
 
+class SizedShard(Shard, Protocol):
+    """A shard that knows how much it holds."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Parameters held."""
+        ...
+
+
 class WatchedShard:
     """A shard whose steps can be seen from another thread. Implements `interfaces.Shard`."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: SizedShard) -> None:
         self._shard = shard
         self.step: Step | None = None
         """The one that is being run."""
@@ -41,7 +50,7 @@ class WatchedShard:
         """Pass on; loading may take as long as it takes. Other layers, other times."""
         self._shard.assign(lo, hi)
         if (lo, hi) != self._layers:
-            self._layers, self.times = (lo, hi), StepTimes()
+            self._layers, self.times = (lo, hi), StepTimes(self._shard.weights_bytes)
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Pass on, in plain view."""
