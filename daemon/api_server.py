@@ -11,6 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from daemon.api.app import make_app
@@ -19,7 +20,7 @@ from daemon.api.serve import bind, serve
 from daemon.client.engine import EngineClient
 from daemon.errors import ClusterError
 from daemon.settings import url_host
-from daemon.supervision.child_spec import EXIT_HOPELESS, ChildSpec
+from daemon.supervision.child_spec import EXIT_HOPELESS, SPARE_FLAG, ChildSpec, wait_for_turn
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 
@@ -39,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit code."""
     parser = argparse.ArgumentParser(prog="daemon.api_server")
     parser.add_argument("--spec", required=True, help="written by the supervisor")
-    spec = ChildSpec.from_json(parser.parse_args(arguments).spec)
+    parser.add_argument(SPARE_FLAG, action="store_true", help="wait for another spec on stdin")
+    flags = parser.parse_args(arguments)
+    spec = ChildSpec.from_json(flags.spec)
     lifeline.watch(spec.life_fd)
+    if flags.spare:
+        spec = _wait_as_spare(spec)
     reporter = Reporter(spec.report_fd, spec.boot_id)
     install_logging(reporter, spec.log_level)
     try:
@@ -53,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         reporter.close()
     return 0
+
+
+def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
+    """Import what the text of this model needs, then wait for the spec of this one's own life.
+
+    Nothing is kept of the model: its files may be others when the turn comes.
+    """
+    with suppress(ClusterError):  # says why when the turn comes
+        _load_text(spec.settings.cluster.model)
+    return wait_for_turn()
 
 
 async def _run(spec: ChildSpec, listener: socket.socket, reporter: Reporter) -> None:

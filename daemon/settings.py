@@ -99,7 +99,7 @@ class LimitsPart:
     max_quick_deaths: int = 6
     """Workers that died one after another without becoming READY: then the rank is FAILED."""
     warm_spare: bool = True
-    """Keep a second process of the worker waiting with all imports done, to take over at once."""
+    """Keep second processes of worker and API waiting, imports done, to take over at once."""
     peer_timeout_s: float = 3.0
     """A link interruption longer than this is the loss of the peer."""
     silence_timeout_s: float = 2.0

@@ -33,7 +33,13 @@ from daemon.engine_service import EngineService, handlers
 from daemon.errors import ClusterError, ModelError, SettingsError
 from daemon.messages import Hello, Plan
 from daemon.pipeline_wire import PipelineWire
-from daemon.supervision.child_spec import EXIT_HOPELESS, EXIT_STUCK, SPARE_FLAG, ChildSpec
+from daemon.supervision.child_spec import (
+    EXIT_HOPELESS,
+    EXIT_STUCK,
+    SPARE_FLAG,
+    ChildSpec,
+    wait_for_turn,
+)
 from daemon.telemetry import lifeline
 from daemon.telemetry.reporter import Reporter, install_logging
 from daemon.telemetry.sampler import Sampler
@@ -214,10 +220,7 @@ def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
         kernels.warm_up()
     with suppress(ClusterError):
         inspect(model_path(spec.settings.cluster.model))
-    line = sys.stdin.readline()
-    if not line:  # the supervisor has dropped us
-        sys.exit(0)
-    return ChildSpec.from_json(line)
+    return wait_for_turn()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ Imported by supervisor, worker and API process; knows none of them.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,3 +67,11 @@ class ChildSpec:
             raise SettingsError(
                 f"--spec is not what a supervisor writes ({error}): start mlx-daemon instead"
             ) from error
+
+
+def wait_for_turn() -> ChildSpec:
+    """The spec that a spare gets when its turn comes; ends the process if it is dropped instead."""
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    return ChildSpec.from_json(line)

@@ -291,7 +291,13 @@ class Supervisor:
         self._worker.on_exit = self._record.process_ended
         if self.rank == 0:
             self._api = Child(
-                "api", self._commands.api, self._spec, environment, self.history, tasks
+                "api",
+                self._commands.api,
+                self._spec,
+                environment,
+                self.history,
+                tasks,
+                spare=spare,
             )
 
     def _children(self) -> list[Child]:

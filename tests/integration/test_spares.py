@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 READY = 4
+WORKER, API = "obey_spare", "obey"
 
 
-def spares(daemon: Daemon) -> list[psutil.Process]:
+def spares(daemon: Daemon, program: str = WORKER) -> list[psutil.Process]:
     """Those that were started as one: the flag stays on the command line after they took over."""
-    return [process for process in daemon.children() if SPARE_FLAG in process.cmdline()]
+    children = [(process, process.cmdline()) for process in daemon.children()]
+    return [p for p, words in children if SPARE_FLAG in words and program in words]
 
 
 def has_spares(daemon: Daemon, count: int) -> bool:
@@ -95,3 +97,16 @@ async def test_a_setting_does_without(tmp_path: Path) -> None:
         os.kill(first.worker_pid, signal.SIGKILL)
         await daemon.until_ready(2)
         assert not spares(daemon)
+
+
+async def test_the_api_process_has_a_spare_as_well(tmp_path: Path) -> None:
+    """Nobody is served while it imports everything anew."""
+    async with Daemon(tmp_path, make_settings(), worker="obey_spare") as daemon:
+        first = await daemon.until_ready()
+        await eventually(lambda: len(spares(daemon, API)) == 1)
+        [waiting] = spares(daemon, API)
+        os.kill(first.api.pid, signal.SIGKILL)
+        second = await daemon.until(lambda now: now.api.state == READY and now.api.restarts == 1)
+        assert second.api.pid == waiting.pid
+        assert second.worker_pid == first.worker_pid
+        assert f"api 2 took over from its spare, pid {waiting.pid}" in await daemon.events()
