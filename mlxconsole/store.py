@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from protos.control_pb2 import WatchFrame
 
 EVENTS = 1_000
+TROUBLES = 8
+TROUBLE_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 Contact = Literal["connecting", "live", "lost"]
 
@@ -57,6 +59,10 @@ class RankView:
     next_log: int = 0
     """Sequence number of the log line that comes next: history after a reconnect repeats."""
     next_event: int = 0
+    recent: tuple[float | None, ...] = ()
+    """Tokens per second in the last pictures."""
+    troubles: tuple[LogEntry, ...] = ()
+    """Its last lines of level WARNING and above."""
 
     @property
     def figures(self) -> RankFigures:
@@ -162,7 +168,10 @@ class Store:
         if frame.time_s:
             view.clock_skew_s = frame.time_s - self.wall_clock()
         self.log_lines_lost += frame.dropped
-        self.log.extend(self._new_lines(view, frame))
+        fresh = self._new_lines(view, frame)
+        self.log.extend(fresh)
+        troubles = tuple(line for line in fresh if line.level in TROUBLE_LEVELS)
+        view.troubles = (*view.troubles, *troubles)[-TROUBLES:]
         for event in frame.events:
             if event.sequence >= view.next_event:
                 view.next_event = event.sequence + 1

@@ -24,6 +24,8 @@ INTERVAL_S = 1.0
 LONGEST = 1_800
 ROWS = 64
 """Of the table of requests, in each picture."""
+RECENT = 16
+"""Pictures whose rates stand in a rank's line."""
 RANK_VIEWS = 32_000
 """Bound over all pictures: 64 ranks are kept for 8 minutes, 17 and fewer for half an hour."""
 
@@ -55,6 +57,11 @@ class Timeline:
         now_s = store.clock()
         if self.pictures and now_s - self.pictures[-1].at_s < INTERVAL_S:
             return
+        for view in store.ranks.values():
+            live = view.contact == "live"
+            view.recent = (*view.recent, view.tokens_out.per_second(now_s) if live else None)[
+                -RECENT:
+            ]
         ranks = {
             rank: replace(
                 view,

@@ -11,29 +11,27 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from mlxconsole.log_selection import compiled
 from mlxconsole.ui.acting import Acting
 from mlxconsole.ui.action_dialog import ActionDialog
 from mlxconsole.ui.capsule_export import CapsuleExport
-from mlxconsole.ui.chart_view import ChartView
 from mlxconsole.ui.chat_view import ChatView
 from mlxconsole.ui.commands import Command, Palette, commands, named
-from mlxconsole.ui.header import Header
 from mlxconsole.ui.help_screen import HelpScreen
-from mlxconsole.ui.link_table import LinkTable
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.main_keys import KEYS
+from mlxconsole.ui.panes import Panes
 from mlxconsole.ui.prompt import Prompt
-from mlxconsole.ui.rank_grid import FORMS, RankGrid
+from mlxconsole.ui.rank_grid import FORMS
 from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.request_table import RequestTable
-from mlxconsole.ui.tabs import PAGES, Tabs
+from mlxconsole.ui.tabs import PAGES
+from mlxconsole.ui.text_view import TextView
 from mlxconsole.ui.waterfall_screen import WaterfallScreen
-from mlxconsole.ui.why_view import WhyView
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
@@ -43,8 +41,8 @@ if TYPE_CHECKING:
     from mlxconsole.store import Store
 
 
-Page = LogView | ChartView | RequestTable | LinkTable | ChatView | WhyView
-"""What a page but the first is for."""
+BROAD = 180
+"""Cells of width that have room for the inspector beside the charts."""
 CHANGES = frozenset({"act", "cancel_request"})
 """Actions that change the cluster."""
 
@@ -69,18 +67,11 @@ class MainScreen(Screen[None]):
         self._timeline = store.timeline
         self._playback = store.playback
         self._read_only = source.read_only
-        self._header = Header(store, alerts, read_only=source.read_only)
-        self._tabs = Tabs()
-        self._table = RankTable(store)
-        self._grid = RankGrid(store)
-        self._log = LogView("log", store.log, store)
-        self._events = LogView("events", store.events, store)
-        self._charts = ChartView(store)
-        self._requests = RequestTable(store)
-        self._links = LinkTable(store)
-        self._chat = ChatView(store)
-        self._why = WhyView(store)
-        self._prompt = Prompt()
+        self._panes = panes = Panes(store, alerts, read_only=source.read_only)
+        self._table, self._grid = panes.table, panes.grid
+        self._log, self._events = panes.log, panes.events
+        self._requests, self._links = panes.requests, panes.links
+        self._prompt = panes.prompt
         self._acting = Acting(self, store, source)
         self._capsule = CapsuleExport(self, store, flight)
 
@@ -89,54 +80,25 @@ class MainScreen(Screen[None]):
         """The log that keys are about."""
         return self._events if self.page == "events" else self._log
 
-    @property
-    def _parts(
-        self,
-    ) -> dict[str, LogView | ChartView | RequestTable | LinkTable | ChatView | WhyView]:
-        """What each page but the first is for."""
-        return {
-            "requests": self._requests,
-            "logs": self._log,
-            "links": self._links,
-            "charts": self._charts,
-            "events": self._events,
-            "chat": self._chat,
-            "why": self._why,
-        }
-
     def compose(self) -> ComposeResult:
         """Header, pages, prompt, keys; the style sheet shows what belongs to the page."""
-        yield self._header
-        yield self._tabs
-        yield self._table
-        yield self._grid
-        yield self._charts
-        yield self._requests
-        yield self._log
-        yield self._events
-        yield self._links
-        yield self._chat
-        yield self._why
-        yield self._prompt
-        yield Footer(show_command_palette=False, compact=True)
+        yield from self._panes.compose()
 
     def paint(self) -> None:
         """Show the store's present picture."""
-        # On the way out the timer may tick once more when widgets have gone already.
-        for part in (self._header, self._table, self._grid, *self._parts.values()):
-            if part.is_attached and part.is_mounted and part.display:
-                part.paint()
+        self._panes.paint()
 
     def commands(self) -> list[Command]:
         """All that can be done here now."""
+        page = self._panes.pages.get(self.page)
+        text = page if isinstance(page, TextView) else self._panes.detail
         return [
             *commands(self, MainScreen.BINDINGS),
             *commands(self._table, RankTable.BINDINGS),
             *commands(self.shown_log, LogView.BINDINGS),
-            *commands(self._charts, ChartView.BINDINGS),
+            *commands(text, TextView.BINDINGS),
             *commands(self._requests, RequestTable.BINDINGS),
-            *commands(self._chat, ChatView.BINDINGS),
-            *commands(self._why, WhyView.BINDINGS),
+            *commands(self._panes.chat, ChatView.BINDINGS),
         ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -146,15 +108,23 @@ class MainScreen(Screen[None]):
         """
         if action == "filter" and self.page == "chat":
             return False
+        if action == "detail" and self.page != PAGES[0]:
+            return False
         return not (self._read_only and action in CHANGES)
 
     def watch_page(self, old: str, new: str) -> None:
         """Show the page's parts and put the focus on its first."""
         self.set_class(False, f"page-{old}")
         self.set_class(True, f"page-{new}")
-        self._tabs.page = new
-        self._parts.get(new, self._table).focus()
+        self._panes.tabs.page = new
+        self._panes.charts.beside = new == PAGES[0]
+        self._panes.pages.get(new, self._table).focus()
+        self.refresh_bindings()
         self.call_after_refresh(self.paint)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Make room for the inspector where there is some."""
+        self.set_class(event.size.width >= BROAD, "broad")
 
     def action_page(self, page: str) -> None:
         """Go to a page."""
@@ -166,10 +136,9 @@ class MainScreen(Screen[None]):
             "Everywhere": MainScreen.BINDINGS,
             "Ranks": RankTable.BINDINGS,
             "Log and events": LogView.BINDINGS,
-            "Charts": ChartView.BINDINGS,
+            "Charts, detail, why": TextView.BINDINGS,
             "Requests and links": RequestTable.BINDINGS,
             "Chat": ChatView.BINDINGS,
-            "Why": WhyView.BINDINGS,
             "Waterfall": WaterfallScreen.BINDINGS,
             "Filter and command line": Prompt.BINDINGS,
             "Dialogs": ActionDialog.BINDINGS,
@@ -227,10 +196,19 @@ class MainScreen(Screen[None]):
         rank = None if log.wanted.rank is not None or view is None else view.member.rank
         log.choose(replace(log.wanted, rank=rank), log.selection.until)
 
+    def action_detail(self) -> None:
+        """Show all about the selected rank in place of the log, or the log again."""
+        self.toggle_class("detail")
+        if not self.has_class("detail"):
+            self._table.focus()
+        self.call_after_refresh(self.paint)
+
     def action_back(self) -> None:
-        """Take back one thing: the pattern, then the rank, then the page."""
+        """Take back one thing: the detail, then the pattern, then the rank, then the page."""
         log = self.shown_log
-        if log.wanted.pattern:
+        if self.page == PAGES[0] and self.has_class("detail"):
+            self.action_detail()
+        elif log.wanted.pattern:
             log.choose(replace(log.wanted, pattern=None), log.selection.until)
         elif log.wanted.rank is not None:
             log.choose(replace(log.wanted, rank=None), log.selection.until)

@@ -1,20 +1,35 @@
-"""The columns of the rank table: what each shows, and which fit into a given width.
+"""The columns of the rank table: what each shows, which fit into a given width, their order.
 
 Pure text from the store; the table widget paints it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
+from mlxconsole.ui.rank_values import (
+    BAR_WIDTH,
+    figure,
+    kv_share,
+    layers,
+    link_s,
+    memory,
+    memory_bar,
+    memory_share,
+    of_status,
+    severity,
+    tokens_per_s,
+    trend,
+    uptime_s,
+)
 from mlxconsole.units import UNKNOWN, duration, rate, size
 
 if TYPE_CHECKING:
-    from mlxconsole.rank_window import RankFigures
+    from collections.abc import Callable, Iterable
+
     from mlxconsole.store import RankView
-    from protos.control_pb2 import RankStatus
+    from mlxconsole.ui.rank_values import Value
 
 GLYPHS = {"READY": "*", "DOWN": "x", "FAILED": "!", "DRAINING": "~", "UNKNOWN": "?"}
 COMING_BACK = frozenset({"STARTING", "LOADING"})
@@ -22,7 +37,10 @@ REMEMBERED_S = 8.0
 """A warm spare replaces a dead worker within a moment: its row says for this long what happened."""
 TONES = {"READY": "good", "DOWN": "bad", "FAILED": "bad", "UNKNOWN": "dim"}
 
-Cell = Callable[["RankView", float], str]
+WORST_FIRST = "STATE"
+"""The column whose order is that of who needs somebody."""
+MEMORY_STEPS = 10
+"""Memory decides between ranks of one state, in steps: else lines would change places all day."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +50,30 @@ class Column:
     title: str
     width: int
     need: int
-    cell: Cell
+    value: Value
+    """What to sort by; None sorts last."""
+    show: Callable[[Any], str] = str
+    """The value as text."""
+    draw: Callable[[RankView, float], str] | None = None
+    """Where the text is more than the value."""
     left: bool = False
 
+    def cell(self, view: RankView, now_s: float) -> str:
+        """What stands in the rank's line."""
+        if self.draw is not None:
+            return self.draw(view, now_s)
+        value = self.value(view, now_s)
+        return UNKNOWN if value is None else self.show(value)
 
-def fit(width: int) -> tuple[Column, ...]:
-    """The most needed columns that ``width`` has room for, in reading order; always RANK, STATE."""
+
+def fit(width: int, ranks: int = 2) -> tuple[Column, ...]:
+    """The most needed columns that ``width`` has room for, in reading order; always RANK, STATE.
+
+    One rank alone has no links and no bubble.
+    """
     room, chosen = width - MARK_WIDTH, set[str]()
-    for column in sorted(COLUMNS, key=lambda c: c.need):
+    useful = (c for c in COLUMNS if ranks > 1 or c.title not in ALONE)
+    for column in sorted(useful, key=lambda c: c.need):
         room -= column.width + 1
         if room < 0 and column.need > ALWAYS:
             break
@@ -47,9 +81,28 @@ def fit(width: int) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if column.title in chosen)
 
 
-def titles(columns: tuple[Column, ...]) -> str:
-    """The line above the rows."""
-    return " " * MARK_WIDTH + " ".join(_align(c, c.title) for c in columns)
+def titles(columns: tuple[Column, ...], sort: str = "", *, down: bool = True) -> str:
+    """The line above the rows; the sorted column carries an arrow."""
+    mark = "v" if down else "^"
+    names = (_align(c, c.title + mark if c.title == sort else c.title) for c in columns)
+    return " " * MARK_WIDTH + " ".join(names)
+
+
+def ordered(views: Iterable[RankView], sort: str, now_s: float, *, down: bool) -> list[int]:
+    """The ranks by what a column shows, unknown last; without a column by their number."""
+    ranked = sorted(views, key=lambda v: v.member.rank)
+    column = next((c for c in COLUMNS if c.title == sort), None)
+    if column is None:
+        return [v.member.rank for v in ranked]
+    values: list[tuple[Any, int]] = [(column.value(v, now_s), v.member.rank) for v in ranked]
+    known = [pair for pair in values if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=down)  # stable: equal ones stay in rank order
+    return [rank for _, rank in known] + [rank for value, rank in values if value is None]
+
+
+def worst(view: RankView, _now_s: float = 0.0) -> float:
+    """Larger for ranks that need somebody, then for those whose memory is fuller."""
+    return severity(view) + int(MEMORY_STEPS * (memory_share(view) or 0.0)) / (2 * MEMORY_STEPS)
 
 
 def row(view: RankView, columns: tuple[Column, ...], now_s: float) -> tuple[str, str, str]:
@@ -113,68 +166,16 @@ def _layers(view: RankView, _now_s: float) -> str:
     return f"{status.layer_lo}-{status.layer_hi - 1}"
 
 
-def _memory(key: str) -> Cell:
-    def cell(view: RankView, _now_s: float) -> str:
-        status = view.status
-        if status is None or not status.HasField("memory") or not status.worker_pid:
-            return UNKNOWN
-        memory, value = status.memory, getattr(status.memory, key)
-        # A worker that has not measured yet sends zeros.
-        return size(value) if value or memory.limit_bytes or memory.mlx_active_bytes else UNKNOWN
-
-    return cell
-
-
-def _of_status(read: Callable[[RankStatus], object]) -> Cell:
-    def cell(view: RankView, _now_s: float) -> str:
-        return str(read(view.status)) if view.status and view.status.worker_pid else UNKNOWN
-
-    return cell
-
-
-def _rate(view: RankView, now_s: float) -> str:
-    return rate(view.tokens_out.per_second(now_s)) if view.contact == "live" else UNKNOWN
-
-
-def _uptime(view: RankView, now_s: float) -> str:
-    status = view.status
-    if status is None or not status.worker_pid:
-        return UNKNOWN
-    return duration(status.uptime_s + (now_s - view.seen_at_s if view.contact == "live" else 0))
-
-
-def _figure(read: Callable[[RankFigures], float | None], show: Callable[[float], str]) -> Cell:
-    def cell(view: RankView, _now_s: float) -> str:
-        value = read(view.figures)
-        return UNKNOWN if value is None else show(value)
-
-    return cell
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def _link(percentile: Literal["rtt_p50_s", "rtt_p99_s"]) -> Cell:
-    """Round trip to the rank that gets this one's results."""
-
-    def cell(view: RankView, _now_s: float) -> str:
-        status = view.status
-        if status is None or view.contact != "live":
-            return UNKNOWN
-        after = [link for link in status.links if link.peer > status.rank]
-        link = min(after or status.links, key=lambda each: each.peer, default=None)
-        known = link is not None and link.HasField(percentile)
-        return f"{1000 * getattr(link, percentile):.2f}" if known else UNKNOWN
-
-    return cell
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.2f}"
 
 
-def _kv_use(view: RankView, _now_s: float) -> str:
-    memory = view.status.memory if view.status and view.status.worker_pid else None
-    if memory is None or not memory.kv_capacity_bytes:
-        return UNKNOWN
-    return _percent(memory.kv_bytes / memory.kv_capacity_bytes)
+def _count(value: float) -> str:
+    return str(int(value))
 
 
 MARK_WIDTH = 1
@@ -182,34 +183,38 @@ ALWAYS = 1
 """Columns needed this much are there on any screen, and before the first layout, without width."""
 
 COLUMNS = (
-    Column("RANK", 4, 0, lambda view, _now_s: str(view.member.rank)),
-    Column("STATE", 16, 1, state_cell, left=True),
-    Column("LAYERS", 7, 3, _layers, left=True),
-    Column("HOST", 21, 12, lambda v, _now_s: f"{v.member.host}:{v.member.port}", left=True),
-    Column("ACTIVE", 6, 4, _memory("mlx_active_bytes")),
-    Column("WEIGHTS", 7, 7, _memory("weights_bytes")),
-    Column("KV", 5, 11, _memory("kv_bytes")),
-    Column("RSS", 5, 13, _memory("rss_bytes")),
-    Column("CACHE", 5, 24, _memory("mlx_cache_bytes")),
-    Column("PEAK", 5, 13, _memory("mlx_peak_bytes")),
-    Column("LIMIT", 5, 10, _memory("limit_bytes")),
-    Column("TOK/S", 5, 2, _rate),
-    Column("BUB%", 4, 6, _figure(lambda f: f.bubble, _percent)),
-    Column("LINK", 5, 8, _link("rtt_p50_s")),
-    Column("Q", 3, 9, _of_status(lambda s: s.queue_depth)),
-    Column("IN/S", 5, 15, _figure(lambda f: f.tokens_in, rate)),
-    Column("OUT/S", 5, 18, _figure(lambda f: f.tokens_out, rate)),
-    Column("LINK99", 6, 16, _link("rtt_p99_s")),
-    Column("KV%", 3, 17, _kv_use),
-    Column("HIT%", 4, 19, _figure(lambda f: f.prefix_hits, _percent)),
-    Column("WAIT%", 5, 20, _figure(lambda f: f.wait, _percent)),
-    Column("SEND%", 5, 21, _figure(lambda f: f.send, _percent)),
-    Column("RESTARTS", 8, 14, _of_status(lambda s: s.restarts)),
-    Column("STEPS", 8, 28, _of_status(lambda s: s.counters.steps)),
-    Column("TOKENS IN", 9, 26, _of_status(lambda s: s.counters.tokens_in)),
-    Column("TOKENS OUT", 10, 27, _of_status(lambda s: s.counters.tokens_out)),
-    Column("SEQ", 4, 22, _of_status(lambda s: s.sequences)),
-    Column("GEN", 4, 23, _of_status(lambda s: s.generation)),
-    Column("UP", 4, 5, _uptime),
-    Column("PID", 7, 25, _of_status(lambda s: s.worker_pid)),
+    Column("RANK", 4, 0, lambda v, _now_s: v.member.rank),
+    Column("STATE", 16, 1, worst, draw=state_cell, left=True),
+    Column("LAYERS", 7, 3, layers, draw=_layers, left=True),
+    Column("HOST", 21, 11, lambda v, _now_s: f"{v.member.host}:{v.member.port}", left=True),
+    Column("MEM", BAR_WIDTH, 7, lambda v, _now_s: memory_share(v), draw=memory_bar, left=True),
+    Column("ACTIVE", 6, 4, memory("mlx_active_bytes"), size),
+    Column("LIMIT", 5, 10, memory("limit_bytes"), size),
+    Column("WEIGHTS", 7, 20, memory("weights_bytes"), size),
+    Column("KV", 5, 12, memory("kv_bytes"), size),
+    Column("RSS", 5, 17, memory("rss_bytes"), size),
+    Column("CACHE", 5, 25, memory("mlx_cache_bytes"), size),
+    Column("PEAK", 5, 16, memory("mlx_peak_bytes"), size),
+    Column("TOK/S", 5, 2, tokens_per_s, rate),
+    Column("TREND", BAR_WIDTH, 13, tokens_per_s, draw=trend, left=True),
+    Column("BUB%", 4, 6, figure(lambda f: f.bubble), _percent),
+    Column("LINK", 5, 8, link_s("rtt_p50_s"), _ms),
+    Column("Q", 3, 9, of_status(lambda s: s.queue_depth), _count),
+    Column("IN/S", 5, 18, figure(lambda f: f.tokens_in), rate),
+    Column("OUT/S", 5, 19, figure(lambda f: f.tokens_out), rate),
+    Column("LINK99", 6, 15, link_s("rtt_p99_s"), _ms),
+    Column("KV%", 3, 21, kv_share, _percent),
+    Column("HIT%", 4, 22, figure(lambda f: f.prefix_hits), _percent),
+    Column("WAIT%", 5, 23, figure(lambda f: f.wait), _percent),
+    Column("SEND%", 5, 24, figure(lambda f: f.send), _percent),
+    Column("RST", 3, 14, of_status(lambda s: s.restarts), _count),
+    Column("STEPS", 8, 29, of_status(lambda s: s.counters.steps), _count),
+    Column("TOKENS IN", 9, 30, of_status(lambda s: s.counters.tokens_in), _count),
+    Column("TOKENS OUT", 10, 31, of_status(lambda s: s.counters.tokens_out), _count),
+    Column("SEQ", 4, 26, of_status(lambda s: s.sequences), _count),
+    Column("GEN", 4, 27, of_status(lambda s: s.generation), _count),
+    Column("UP", 4, 5, uptime_s, duration),
+    Column("PID", 7, 28, of_status(lambda s: s.worker_pid), _count),
 )
+ALONE = frozenset({"BUB%", "LINK", "LINK99", "WAIT%", "SEND%"})
+"""Columns about other ranks: where there is one, they say nothing."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlxconsole.ui.rank_columns import GLYPHS, tone
+from mlxconsole.ui.rank_columns import GLYPHS, tone, worst
+from mlxconsole.ui.rank_values import memory_share
 from mlxconsole.units import UNKNOWN, rate
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ WORDS = {"READY": "rdy", "LOADING": "load", "JOINING": "join", "STARTING": "star
 
 def worst_first(views: Sequence[RankView]) -> list[RankView]:
     """Those that need somebody first, then by how full their memory is, then by number."""
-    return sorted(views, key=lambda v: (_severity(v), -(memory_share(v) or 0.0), v.member.rank))
-
-
-def memory_share(view: RankView) -> float | None:
-    """Of its limit in use, 0 to 1; None if unknown."""
-    memory = view.status.memory if view.status and view.contact == "live" else None
-    if memory is None or not memory.limit_bytes or not view.status or not view.status.worker_pid:
-        return None
-    return memory.mlx_active_bytes / memory.limit_bytes
+    return sorted(views, key=lambda v: (-worst(v), v.member.rank))
 
 
 def four_up(views: Sequence[RankView], width: int, now_s: float) -> list[list[Part]]:
@@ -100,9 +93,3 @@ def _level(share: float | None) -> str:
     if share is None:
         return "?"
     return LEVELS[max(0, min(int(share * len(LEVELS)), len(LEVELS) - 1))]
-
-
-def _severity(view: RankView) -> int:
-    if view.contact == "lost" or view.state in {"DOWN", "FAILED"}:
-        return 0
-    return 2 if view.state == "READY" else 1

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Row = tuple[bool, str, str, str, str]
 """Whether it is tagged, then the text before, of and after the state, then the tone."""
+MANY_RANKS = 17
+"""From so many on, those that need somebody come first unless the operator sorts otherwise."""
+ORDER_S = 2.0
+"""Lines change places so often at most: a table that never stands still can't be read."""
 
 
 class RankTable(ScrollView, can_focus=True):
@@ -37,17 +41,36 @@ class RankTable(ScrollView, can_focus=True):
         Binding("g,home", "cursor_to(0)", "First rank", id="ranks.first", show=False),
         Binding("G,end", "cursor_to(-1)", "Last rank", id="ranks.last", show=False),
         Binding("space", "tag", "Tag for an action", id="ranks.tag", show=False),
+        Binding(
+            "less_than_sign",
+            "sort(-1)",
+            "Sort by column before",
+            id="ranks.sort_before",
+            show=False,
+        ),
+        Binding(
+            "greater_than_sign", "sort(1)", "Sort by next column", id="ranks.sort_next", show=False
+        ),
+        Binding("minus", "turn", "Turn the order", id="ranks.turn", show=False),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"rank-table--{part}" for part in ("title", "text", "good", "busy", "bad", "dim", "cursor")
     }
 
     cursor: reactive[int] = reactive(0)
-    """Index of the selected line."""
+    """Index of the selected line; it goes where its rank goes."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(id="ranks")
         self._store = store
+        self.sort = rank_columns.WORST_FIRST if len(store.ranks) >= MANY_RANKS else ""
+        """Title of the column that orders the lines; none: by rank."""
+        self.down = True
+        self._order = list(store.ranks)
+        """The ranks, as their lines stand."""
+        self._ordered_at_s = float("-inf")
+        self._chosen = False
+        """Whether the operator has chosen a line: until then the cursor is on the first."""
         self._rows: tuple[Row, ...] = ()
         self.tagged: set[int] = set()
         """Ranks that actions are about, together."""
@@ -57,8 +80,7 @@ class RankTable(ScrollView, can_focus=True):
     @property
     def selected(self) -> RankView | None:
         """The rank under the cursor."""
-        views = list(self._store.ranks.values())
-        return views[self.cursor] if self.cursor < len(views) else None
+        return self._store.ranks[self._order[self.cursor]] if self._order else None
 
     @property
     def chosen(self) -> list[RankView]:
@@ -69,16 +91,18 @@ class RankTable(ScrollView, can_focus=True):
 
     def paint(self) -> None:
         """Take the store's present picture; repaint only if a character of it changed."""
-        columns, now_s = rank_columns.fit(self.size.width), self._store.shown_at_s()
+        columns = rank_columns.fit(self.size.width, len(self._order))
+        shown, now_s = self._store.shown, self._store.shown_at_s()
+        self._put_in_order(now_s)
         rows = tuple(
             (
                 rank in self.tagged,
-                *rank_columns.row(view, columns, now_s),
-                rank_columns.tone(view),
+                *rank_columns.row(shown[rank], columns, now_s),
+                rank_columns.tone(shown[rank]),
             )
-            for rank, view in self._store.shown.items()
+            for rank in self._order
         )
-        title = rank_columns.titles(columns)
+        title = rank_columns.titles(columns, self.sort, down=self.down)
         if (rows, title) == (self._rows, self._title):
             return
         self._rows, self._title = rows, title
@@ -96,15 +120,31 @@ class RankTable(ScrollView, can_focus=True):
 
     def action_cursor(self, step: int) -> None:
         """Move the cursor by ``step`` ranks."""
+        self._chosen = True
         self.cursor += step
 
     def action_cursor_to(self, index: int) -> None:
         """Move the cursor to the first (0) or last (-1) rank."""
+        self._chosen = True
         self.cursor = index % len(self._store.ranks)
+
+    def action_sort(self, step: int) -> None:
+        """Sort by the column beside; before the first is the order of the ranks."""
+        fit = rank_columns.fit(self.size.width, len(self._order))
+        names = ["", *(column.title for column in fit if column.title != "RANK")]
+        place = names.index(self.sort) if self.sort in names else 0
+        self.sort = names[(place + step) % len(names)]
+        self._order_again()
+
+    def action_turn(self) -> None:
+        """Largest first, or smallest."""
+        self.down = not self.down
+        self._order_again()
 
     def action_tag(self) -> None:
         """Mark the rank, or take its mark back: actions are about all marked ones."""
         if self.selected is not None:
+            self._chosen = True
             self.tagged ^= {self.selected.member.rank}
             self.paint()
 
@@ -131,7 +171,23 @@ class RankTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Select the line under the mouse."""
         if event.y > 0:
+            self._chosen = True
             self.cursor = event.y - 1 + self.scroll_offset.y
+
+    def _order_again(self) -> None:
+        self._ordered_at_s = float("-inf")
+        self.paint()
+
+    def _put_in_order(self, now_s: float) -> None:
+        """Sort the lines, if it is time; the cursor stays on its rank."""
+        if 0 <= now_s - self._ordered_at_s < ORDER_S:
+            return
+        self._ordered_at_s = now_s
+        rank = self._order[self.cursor] if self._order else None
+        views = self._store.shown.values()
+        self._order = rank_columns.ordered(views, self.sort, now_s, down=self.down)
+        if rank is not None:
+            self.cursor = self._order.index(rank) if self._chosen else 0
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"rank-table--{part}")

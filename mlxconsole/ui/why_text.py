@@ -8,11 +8,10 @@ from mlxconsole import insight
 
 if TYPE_CHECKING:
     from mlxconsole.store import Store
+    from mlxconsole.ui.text_view import Line
     from mlxconsole.why_slow import RankPace
 
 MOST_FORECASTS, MOST_ODDITIES = 6, 12
-Line = tuple[str, str]
-"""Part (title, culprit, text) and text."""
 
 
 def lines(store: Store, width: int) -> list[Line]:

@@ -257,9 +257,9 @@ async def test_every_size_shows_what_matters(size: tuple[int, int]) -> None:
         assert ("[1 Ranks]" in lines[1]) == (size[1] >= 15)
         titles, first = lines[2:4] if size[1] >= 15 else lines[1:3]
         assert "* READY" in first
-        assert ("WEIGHTS" in titles) == (size[0] >= 80)
+        assert ("MEM" in titles) == (size[0] >= 80)
         assert ("HOST" in titles) == (size[0] >= 120)
-        assert ("PID" in titles) == (size[0] >= 200)
+        assert ("WAIT%" in titles) == (size[0] >= 200)
 
 
 async def test_resizing_keeps_cursor_and_focus() -> None:

@@ -72,4 +72,4 @@ async def test_rewind_locks_all_panes_and_0_returns() -> None:
             await pilot.resize_terminal(*size)
             await pilot.press("5")
             await running.until(lambda w=size[0]: len(running.lines()[0]) == w)
-            await running.shows("rank 0 tok/s")
+            await running.shows("cluster tok/s")

@@ -109,6 +109,8 @@ async def test_pages(page: int) -> None:
         ("waterfall", ("2", "v")),
         ("four-up", ("z",)),
         ("columns", ("z", "z")),
+        ("detail", ("j", "enter")),
+        ("sorted", ("greater_than_sign", "greater_than_sign", "minus")),
     ],
 )
 async def test_dialogs_and_states(name: str, keys: tuple[str, ...]) -> None:
