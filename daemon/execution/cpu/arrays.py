@@ -92,6 +92,11 @@ class View:
         """Bytes from one item to the next, per axis."""
         return self._buffer.strides[: self._buffer.ndim]
 
+    def hold(self) -> mx.array:
+        """What keeps this memory as it is while it lives, even if someone runs ``array += 1``."""
+        assert self._array is not None, "closed"
+        return mx.stop_gradient(self._array)
+
     def close(self) -> None:
         """Let go of the array: MLX writes into memory in place only when nobody looks at it."""
         if self._at:
@@ -123,6 +128,14 @@ def contiguous(array: mx.array) -> View:
             return View(mx.contiguous(array))
         expected *= size
     return view
+
+
+class Arguments:
+    """The argument block of one kernel; what does not change is written once."""
+
+    def __init__(self, *values: int) -> None:
+        self.words = (ctypes.c_int64 * len(values))(*values)
+        self.address = ctypes.addressof(self.words)
 
 
 class Output:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from daemon.execution.cpu import attention_ir as ir
-from daemon.execution.cpu.arrays import DTYPES, View
+from daemon.execution.cpu.arrays import DTYPES, Arguments, View
 from daemon.execution.cpu.emit import ITEM_BYTES
 from daemon.execution.cpu.rows import float_bits
-from daemon.execution.cpu.runtime import Arguments
 
 if TYPE_CHECKING:
     from daemon.execution.cpu.runtime import Runtime

@@ -157,6 +157,19 @@ class Emit:
         """A constant vector."""
         return ir.Constant(ir.VectorType(kind, len(values)), list(values))
 
+    def splat_constant(self, kind: ir.VectorType, value: int) -> Value:
+        """A constant vector of one whole number."""
+        return ir.Constant(kind, [value] * kind.count)
+
+    def deposit(self, value: Value, mask: Value) -> Value:
+        """The low bits of ``value`` at the places where ``mask`` has ones (BMI2)."""
+        name = "llvm.x86.bmi.pdep.64"
+        found = self.function.module.globals.get(name)
+        if found is None:
+            kind = ir.FunctionType(I64, [I64, I64])
+            found = ir.Function(self.function.module, kind, name)
+        return self.b.call(found, [value, mask])
+
     def call(self, name: str, *arguments: Value) -> Value:
         """A LLVM intrinsic on values of one type, such as `fma` or `rint`."""
         kind = arguments[0].type
@@ -186,6 +199,22 @@ class Emit:
     def total(self, vector: Value) -> Value:
         """Sum of all lanes."""
         return self.fold(vector, self.b.fadd)
+
+    def transpose(self, rows: Sequence[Value]) -> list[Value]:
+        """As many vectors as each has lanes, turned."""
+        count, turned = len(rows), list(rows)
+        lanes = range(count)
+        step = 1
+        while step < count:
+            upper = self.integers([j if not j & step else count + j - step for j in lanes])
+            lower = self.integers([j + step if not j & step else count + j for j in lanes])
+            for i in lanes:
+                if not i & step:
+                    pair = turned[i], turned[i + step]
+                    turned[i] = self.b.shuffle_vector(*pair, upper)
+                    turned[i + step] = self.b.shuffle_vector(*pair, lower)
+            step *= 2
+        return turned
 
     # ---- number formats
 

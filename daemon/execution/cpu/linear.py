@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from daemon.execution.cpu import linear_amx_ir as tiles
 from daemon.execution.cpu import linear_ir as ir
-from daemon.execution.cpu.arrays import DTYPES, View, contiguous
+from daemon.execution.cpu.amx_ir import TILE_ROWS
+from daemon.execution.cpu.arrays import DTYPES, Arguments, View, contiguous
 from daemon.execution.cpu.emit import ITEM_BYTES
-from daemon.execution.cpu.runtime import Arguments
+from daemon.execution.cpu.ready import Form
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -17,6 +20,19 @@ if TYPE_CHECKING:
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How rows are multiplied with weights."""
+
+    form: Form
+    one: int
+    """The kernel for one row."""
+    many: int
+    chunk: int
+    """Outputs of a call."""
+    most_rows: int
 
 
 class LinearKernel:
@@ -30,15 +46,12 @@ class LinearKernel:
         self.outputs = arrays[0].shape[0]
         bits = weights.bits or 8 * ITEM_BYTES[weights.dtype]
         self.depth = arrays[0].shape[1] * arrays[0].itemsize * 8 // bits
+        self._way = way = _way(runtime, weights, self.outputs)
         places = [view.address for view in self._views] + [0, 0]
         self._arguments = Arguments(
-            0, 0, *places[:3], self.outputs, self.depth, ir.PANEL_OUTPUTS, 1, self.depth * bits // 8
+            0, 0, *places[:3], self.outputs, self.depth, way.chunk, 1, self.depth * bits // 8
         )
-        name = f"{weights.name}_{self._dtype}"
-        self._one = runtime.kernel(f"one_{name}", ir.emit_one_row, weights, self._dtype)
-        self._many = runtime.kernel(f"many_{name}", ir.emit_many_rows, weights, self._dtype)
-        self._pack = runtime.kernel(f"pack_{self._dtype}", ir.emit_pack, self._dtype)
-        self._chunks = -(-self.outputs // ir.PANEL_OUTPUTS)
+        self._chunks = -(-self.outputs // way.chunk)
 
     def accepts(self, x: mx.array) -> bool:
         """Whether ``x`` is of the dtype this was built for."""
@@ -52,34 +65,38 @@ class LinearKernel:
         """
         *outer, depth = x.shape
         rows = math.prod(outer)
-        output, item = self._runtime.output, ITEM_BYTES[self._dtype]
-        target = output.reserve(rows * self.outputs * item)
+        runtime, way, words = self._runtime, self._way, self._arguments.words
+        # Even one row is made ready once here: each output would widen it again, and kernels for
+        # one row are bound by instructions as well as by memory.
         with contiguous(x) as view:
-            for first in range(0, rows, ir.MOST_ROWS):
-                self._multiply(
-                    view.address + first * depth * item,
-                    target + first * self.outputs * item,
-                    min(ir.MOST_ROWS, rows - first),
-                )
+            source = runtime.ready.address(view, rows, depth, way.form)
+        output, row_bytes = runtime.output, self.outputs * ITEM_BYTES[self._dtype]
+        target = output.reserve(rows * row_bytes)
+        kernel = way.many if rows > 1 else way.one
+        for first in range(0, rows, way.most_rows):
+            here = min(way.most_rows, rows - first)
+            words[ir.X] = source + first * way.form.row_bytes(depth)
+            words[ir.Y], words[ir.ROWS] = target + first * row_bytes, here
+            work = here * self.outputs * depth
+            runtime.run(kernel, self._arguments, self._chunks, work)
         return output.array((*outer, self.outputs), self._dtype)
 
-    def _multiply(self, source: int, target: int, rows: int) -> None:
-        runtime, words = self._runtime, self._arguments.words
-        work = rows * self.outputs * self.depth
-        kernel = self._many if rows > 1 else self._one
-        # Even one row is widened once here: each output would widen it again, and the kernel for
-        # one row is bound by instructions, not by memory.
-        words[ir.X], words[ir.Y], words[ir.ROWS] = self._packed(source, rows), target, rows
-        runtime.run(kernel, self._arguments, self._chunks, work)
 
-    def _packed(self, source: int, rows: int) -> int:
-        runtime = self._runtime
-        place = runtime.rows.reserve(rows * self.depth * 4)
-        stride = self.depth * ITEM_BYTES[self._dtype]
-        block = Arguments(source, place, rows, self.depth, stride)
-        tiles = -(-rows // ir.tile_rows(runtime.lanes))
-        runtime.run(self._pack, block, tiles, rows * self.depth)
-        return place
+def _way(runtime: Runtime, weights: ir.Weights, outputs: int) -> _Way:
+    """Tiles where the processor has them and they fit, vectors elsewhere."""
+    name = f"{weights.name}_{weights.dtype}"
+    if weights.bits and runtime.machine.has_tiles and outputs >= TILE_ROWS:
+        form = Form(weights.dtype, weights.group)
+        source, prefix, chunk, most = tiles, "tiles_", tiles.CHUNK_OUTPUTS, tiles.MOST_ROWS
+    else:
+        form = Form(weights.dtype)
+        source, prefix, chunk, most = ir, "", ir.PANEL_OUTPUTS, ir.MOST_ROWS
+    one = runtime.kernel(f"{prefix}one_{name}", source.emit_one_row, weights, weights.dtype)
+    many = runtime.kernel(f"{prefix}many_{name}", source.emit_many_rows, weights, weights.dtype)
+    # Built now, so that no step waits for a compiler.
+    for rows in (1, 2):
+        form.kernel(runtime, rows)
+    return _Way(form, one, many, chunk, most)
 
 
 def quantized(

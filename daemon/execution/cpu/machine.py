@@ -8,8 +8,11 @@ built at each start. Engine thread.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
+import platform
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -25,15 +28,32 @@ if TYPE_CHECKING:
     Emitter = Callable[[Any, str, int], None]
 
 DIGEST_BYTES = 32
-SOURCES = ("emit.py", "linear_ir.py", "attention_ir.py", "rows_ir.py", "crew_ir.py", "machine.py")
+_ASK_FOR_TILES = (158, 0x1023, 18)
+"""arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)"""
+SOURCES = (
+    "amx_ir.py",
+    "attention_ir.py",
+    "crew_ir.py",
+    "digits_ir.py",
+    "emit.py",
+    "linear_amx_ir.py",
+    "linear_ir.py",
+    "machine.py",
+    "rows_ir.py",
+)
 """Files whose change makes cached code stale."""
 
 
 class Machine:
     """This processor, its compiler, and the code that is loaded."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Look at the processor; ``folder`` holds compiled code."""
+    def __init__(self, folder: Path | None = None, *, tiles: bool = True) -> None:
+        """Look at the processor.
+
+        Args:
+            folder: of compiled code.
+            tiles: whether to use tile registers where there are some.
+        """
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self._folder = folder or Path(platformdirs.user_cache_dir("mlxconsole")) / "kernels"
@@ -42,6 +62,8 @@ class Machine:
         """Floats of a vector: fixed per processor, for it decides the order of sums."""
         self.has_fma = bool(features.get("fma")) or not llvm.get_default_triple().startswith("x86")
         """Without it, each multiply-add would be a call."""
+        needed = ("avx512f", "avx512bw", "bmi2", "amx-tile", "amx-int8", "amx-bf16")
+        self.has_tiles = tiles and all(map(features.get, needed)) and _allowed_tiles()
         flags = features.flatten() + (",-prefer-256-bit" if self.lanes == 16 else "")
         self._features = flags
         self._target = llvm.Target.from_default_triple().create_target_machine(
@@ -112,6 +134,14 @@ class Machine:
             with os.fdopen(handle, "wb") as file:
                 file.write(hashlib.sha256(code).digest() + code)
             Path(beside).replace(self._path(name))
+
+
+@cache
+def _allowed_tiles() -> bool:
+    """Ask for tile registers; Linux gives them to a process that asks, as long as it lives."""
+    if platform.machine() != "x86_64" or not sys.platform.startswith("linux"):
+        return False
+    return ctypes.CDLL(None).syscall(*_ASK_FOR_TILES) == 0
 
 
 @cache

@@ -10,9 +10,8 @@ import mlx.core as mx
 import numpy as np
 
 from daemon.execution.cpu import rows_ir as ir
-from daemon.execution.cpu.arrays import DTYPES, View, contiguous
+from daemon.execution.cpu.arrays import DTYPES, Arguments, View, contiguous
 from daemon.execution.cpu.emit import ITEM_BYTES
-from daemon.execution.cpu.runtime import Arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

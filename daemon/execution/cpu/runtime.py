@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from daemon.execution.cpu.arrays import Output
+from daemon.execution.cpu.arrays import Arguments, Output
 from daemon.execution.cpu.crew import Crew
 from daemon.execution.cpu.machine import machine
+from daemon.execution.cpu.ready import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARED = 1 << 18
 """Multiply-adds from which waking helpers pays."""
-
-
-class Arguments:
-    """The argument block of one kernel; what does not change is written once."""
-
-    def __init__(self, *values: int) -> None:
-        self.words = (ctypes.c_int64 * len(values))(*values)
-        self.address = ctypes.addressof(self.words)
 
 
 class Runtime:
@@ -43,8 +35,7 @@ class Runtime:
         self._tell("crew")
         self.crew = Crew(self.machine, threads)
         self.output = Output()
-        self.rows = Output()
-        """Rows made ready for multiplication."""
+        self.ready = Ready(self)
 
     def kernel(self, name: str, emit: Callable[..., None], *details: Any) -> int:
         """Address of a kernel, compiled if it is new to this machine."""

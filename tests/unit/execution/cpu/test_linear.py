@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from daemon.execution.cpu import linear
+from daemon.execution.cpu.machine import Machine
 from daemon.execution.cpu.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ UNIT = {mx.float32: 2.0**-23, mx.bfloat16: 2.0**-8, mx.float16: 2.0**-11}
 """Distance of neighbouring numbers near 1."""
 
 
-@pytest.fixture(scope="module")
-def runtime() -> Runtime:
-    """One thread."""
-    return Runtime()
+@pytest.fixture(scope="module", params=["tiles", "vectors"])
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """One thread, on each way of multiplying that this processor has."""
+    tiles = request.param == "tiles"
+    code = Machine(tiles=tiles)
+    if tiles and not code.has_tiles:
+        pytest.skip("this processor has no tile registers")
+    return Runtime(code=code)
 
 
 def _quantized(runtime: Runtime, bits: int, group: int, dtype: mx.Dtype) -> LinearKernel:
@@ -112,10 +117,52 @@ def test_a_row_never_depends_on_its_neighbours(runtime: Runtime, rows: int) -> N
 def test_threads_change_no_bit(runtime: Runtime) -> None:
     """Chunks go to whoever is free; each output is still summed by one thread in one order."""
     x = _rows(mx.bfloat16, 40)
-    several = Runtime(threads=3)
+    several = Runtime(threads=3, code=runtime.machine)
     one = _quantized(runtime, 4, 64, mx.bfloat16)(x)
     for _ in range(20):
         assert mx.array_equal(_quantized(several, 4, 64, mx.bfloat16)(x), one).item()
+
+
+def test_few_outputs_and_groups(runtime: Runtime) -> None:
+    """Fewer outputs than a tile has, a few more, and rows of scales shorter than a register."""
+    for outputs in (1, 15, 16, 17, 33, 63, 65):
+        weights = mx.random.normal((outputs, 192), key=mx.random.key(outputs))
+        arrays = list(mx.quantize(weights, 64, 8))
+        kernel = linear.quantized(runtime, arrays, 8, 64)
+        assert kernel is not None
+        x = mx.random.normal((19, 192), key=mx.random.key(3))
+        exact = _exact(mx.dequantize(*arrays, group_size=64, bits=8))
+        _assert_close(kernel(x), x, exact)
+
+
+def test_numbers_far_apart_and_no_numbers(runtime: Runtime) -> None:
+    """A group's largest number must not cost the others theirs; what is none stays none."""
+    kernel = _quantized(runtime, 8, 64, mx.bfloat16)
+    packed, scales, biases = _packed(8, 64, mx.bfloat16)
+    wide = (scales.astype(mx.float32), biases.astype(mx.float32))
+    weights = _exact(mx.dequantize(packed, *wide, group_size=64, bits=8))
+    spread = 2.0 ** mx.random.randint(-40, 41, (4, DEPTH), key=mx.random.key(5))
+    outlier = mx.where(mx.arange(DEPTH) % 64 == 7, 3000.0, 1.0)
+    for factor in (spread.astype(mx.float32), outlier, mx.array(1e-30), mx.array(0.0)):
+        x = (_rows(mx.float32, 4) * factor).astype(mx.bfloat16)
+        _assert_close(kernel(x), x, weights)
+    for bad in (float("nan"), float("inf")):
+        x = mx.where(mx.arange(DEPTH) == 70, bad, _rows(mx.bfloat16, 2)).astype(mx.bfloat16)
+        assert not mx.any(mx.isfinite(kernel(x))).item()
+
+
+def test_rows_that_change_in_place_are_seen(runtime: Runtime) -> None:
+    """Layers that share rows share their preparation, but never that of other numbers."""
+    kernel = _quantized(runtime, 8, 64, mx.bfloat16)
+    x = _rows(mx.bfloat16)
+    first = kernel(x)
+    x += 1
+    assert mx.array_equal(kernel(x), kernel(_rows(mx.bfloat16) + 1)).item()
+    assert mx.array_equal(kernel(_rows(mx.bfloat16)), first).item()
+    x[:, 0] = 3
+    fresh = _rows(mx.bfloat16) + 1
+    fresh[:, 0] = 3
+    assert mx.array_equal(kernel(x), kernel(mx.array(fresh.tolist(), mx.bfloat16))).item()
 
 
 def test_any_shape_and_layout_of_rows(runtime: Runtime) -> None:

@@ -1,0 +1,74 @@
+"""Tile registers (Intel AMX) in IR: eight of 16 rows by 64 bytes, and what multiplies them.
+
+A product takes four neighbouring bytes, or two bfloat16, of each row of A with as many rows of
+columns of B. Knows no kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from daemon.execution.cpu.emit import I8, I64, PTR, i64
+
+if TYPE_CHECKING:
+    from daemon.execution.cpu.emit import Emit, Value
+
+TILE_ROWS = 16
+TILE_BYTES = 64
+"""Of a row."""
+TILES = 8
+_CONFIG_BYTES = 64
+_COLUMNS_AT, _ROWS_AT = 16, 48
+
+
+class Tiles:
+    """The tile registers of one function, from here to `release`."""
+
+    def __init__(self, e: Emit, shapes: list[tuple[int, int]]) -> None:
+        """``shapes``: rows and bytes of a row of each register, at most `TILES`."""
+        self._e = e
+        config = [0] * _CONFIG_BYTES
+        config[0] = 1
+        for number, (rows, row_bytes) in enumerate(shapes):
+            config[_COLUMNS_AT + 2 * number] = row_bytes
+            config[_ROWS_AT + number] = rows
+        place = e.scratch(_CONFIG_BYTES)
+        e.store_at(e.integers(config, I8), place, 0)
+        self._call("ldtilecfg", [PTR], [place])
+
+    def load(self, tile: int, base: Value, stride: Value | int) -> None:
+        """Rows from memory, ``stride`` bytes apart."""
+        self._move("tileloadd64", tile, base, stride)
+
+    def store(self, tile: int, base: Value, stride: Value | int) -> None:
+        """Rows to memory."""
+        self._move("tilestored64", tile, base, stride)
+
+    def zero(self, tile: int) -> None:
+        """All of it."""
+        self._call("tilezero", [I8], [I8(tile)])
+
+    def add_bytes(self, c: int, a: int, b: int) -> None:
+        """C += A B: A without sign, B signed, C of 32 bits."""
+        self._call("tdpbusd", [I8] * 3, [I8(c), I8(a), I8(b)])
+
+    def add_bfloat16(self, c: int, a: int, b: int) -> None:
+        """C += A B: C of float32; even and odd places are summed apart, then added to C."""
+        self._call("tdpbf16ps", [I8] * 3, [I8(c), I8(a), I8(b)])
+
+    def release(self) -> None:
+        """Give the registers back: they would be saved at each change of thread."""
+        self._call("tilerelease", [], [])
+
+    def _move(self, name: str, tile: int, base: Value, stride: Value | int) -> None:
+        step = i64(stride) if isinstance(stride, int) else stride
+        self._call(name, [I8, PTR, I64], [I8(tile), base, step])
+
+    def _call(self, name: str, kinds: list[ir.Type], values: list[Value]) -> None:
+        module, full = self._e.function.module, f"llvm.x86.{name}"
+        found = module.globals.get(full)
+        if found is None:
+            found = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), full)
+        self._e.b.call(found, values)

@@ -1,0 +1,378 @@
+"""A quantised linear layer on tile registers: weights as they are stored, rows as digits.
+
+A tile product sums a group's whole numbers exactly, so only what comes after it rounds: each output
+adds its groups one after another, in float32. One row and many do the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llvmlite import ir
+
+from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles
+from daemon.execution.cpu.digits_ir import DIGITS, LANES, QUAD, Layout
+from daemon.execution.cpu.emit import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    ITEM_BYTES,
+    PTR,
+    Emit,
+    i64,
+    kernel_function,
+)
+from daemon.execution.cpu.linear_ir import BIASES, CHUNK, ROWS, SCALES, W_ROW, K, N, W, X, Y
+
+if TYPE_CHECKING:
+    from daemon.execution.cpu.emit import Value
+    from daemon.execution.cpu.linear_ir import Weights
+
+WIDE = 2
+"""Tiles of outputs side by side."""
+CHUNK_OUTPUTS = 64
+MOST_ROWS = 96
+"""Rows of one call: they must fit the second-level cache beside some weights."""
+_MASK = ir.VectorType(ir.IntType(1), 2 * LANES)
+_HALVES = ir.VectorType(I16, 2 * LANES)
+_WHOLE = ir.VectorType(I32, LANES)
+
+
+class _Scales:
+    """Scales and biases of some tiles of outputs as float32, [tile][group][output]."""
+
+    def __init__(self, e: Emit, dtype: str, groups: Value, tiles: int) -> None:
+        self.e, self.row = e, e.mul(groups, ITEM_BYTES[dtype])
+        blocks = e.b.udiv(e.add(self.row, TILE_BYTES - 1), i64(TILE_BYTES))
+        # A block is a 32-bit word of each lane: one group or two.
+        self.line = e.mul(blocks, TILE_BYTES // ITEM_BYTES[dtype] * LANES * 4)
+        self.places = [e.scratch(e.mul(self.line, tiles)) for _ in range(2)]
+        kind = ir.FunctionType(ir.VoidType(), [PTR, PTR, I64])
+        self.turn = ir.Function(e.function.module, kind, "turn")
+        self.turn.linkage = "internal"
+        self.turn.attributes.add("noinline")
+        _emit_turn(Emit(self.turn, e.lanes), dtype)
+
+    def fill(self, tile: int, output: Value) -> None:
+        """From where MLX keeps them, [output][group]."""
+        e = self.e
+        for argument, place in zip((SCALES, BIASES), self.places, strict=True):
+            source = e.at(e.pointer(argument), e.mul(output, self.row))
+            target = e.at(place, e.mul(self.line, tile))
+            e.b.call(self.turn, [source, target, self.row])
+
+    def address(self, which: int, tile: int, g: Value) -> Value:
+        """Scales (0) or biases (1) of a group, [output]."""
+        e = self.e
+        return e.at(self.places[which], e.add(e.mul(self.line, tile), e.mul(g, LANES * 4)))
+
+
+def _emit_turn(e: Emit, dtype: str) -> None:
+    """A function (source, target, row bytes): rows of 16 outputs to float32, [group][output]."""
+    source, target, row = e.function.args
+    size = TILE_BYTES // ITEM_BYTES[dtype] * LANES * 4
+
+    def block(at: Value, _: list[Value]) -> None:
+        left = e.b.sub(row, at)
+        lines = [e.at(source, e.add(e.mul(row, r), at)) for r in range(TILE_ROWS)]
+        words = e.transpose([_part(e, line, left) for line in lines])
+        base = e.at(target, e.mul(e.b.udiv(at, i64(TILE_BYTES)), size))
+        values = [value for word in words for value in _wide(e, word, dtype)]
+        for index, value in enumerate(values):
+            e.store_at(value, base, index * LANES * 4)
+
+    e.loop(0, row, TILE_BYTES, block)
+    e.finish()
+
+
+def _part(e: Emit, place: Value, left: Value) -> Value:
+    """64 bytes, or what is left of a row."""
+    numbers = e.integers(range(2 * LANES), I16)
+    count = e.b.trunc(e.b.udiv(e.least(left, i64(TILE_BYTES)), i64(2)), I16)
+    mask = e.b.icmp_unsigned("<", numbers, e.splat(count, 2 * LANES))
+    name = "llvm.masked.load.v32i16.p0"
+    found = e.function.module.globals.get(name)
+    if found is None:
+        kind = ir.FunctionType(_HALVES, [PTR, I32, _MASK, _HALVES])
+        found = ir.Function(e.function.module, kind, name)
+    none = ir.Constant(_HALVES, [0] * (2 * LANES))
+    return e.b.bitcast(e.b.call(found, [place, I32(1), mask, none]), _WHOLE)
+
+
+def _wide(e: Emit, word: Value, dtype: str) -> list[Value]:
+    """The one or two numbers in each 32-bit word as float32."""
+    if dtype == "float32":
+        return [e.b.bitcast(word, e.vector)]
+    sixteen = e.integers([16] * LANES)
+    if dtype == "bfloat16":
+        high = e.b.and_(word, e.integers([0xFFFF0000] * LANES))
+        return [e.b.bitcast(part, e.vector) for part in (e.b.shl(word, sixteen), high)]
+    narrow, half = ir.VectorType(I16, LANES), ir.VectorType(ir.HalfType(), LANES)
+    parts = (e.b.trunc(part, narrow) for part in (word, e.b.lshr(word, sixteen)))
+    return [e.b.fpext(e.b.bitcast(part, half), e.vector) for part in parts]
+
+
+class _Quantized:
+    """What the two kernels share: outputs of a chunk in tiles, weights as bytes, products."""
+
+    def __init__(self, e: Emit, weights: Weights, dtype: str, width: int) -> None:
+        self.e, self.weights, self.dtype, self.width = e, weights, dtype, width
+        self.n, self.k, self.w_row = e.argument(N), e.argument(K), e.argument(W_ROW)
+        self.groups = e.b.udiv(self.k, i64(weights.group))
+        self.scales = _Scales(e, weights.dtype, self.groups, WIDE)
+        self.step = min(weights.group, TILE_BYTES)
+        self.bytes = e.scratch(WIDE * TILE_ROWS * weights.group)
+        columns = width * QUAD if width > 1 else DIGITS * QUAD
+        c, b = (TILE_ROWS, columns), (self.step // QUAD, columns)
+        a = (TILE_ROWS, self.step)
+        # c0 to c3, a0 and a1, b0 and b1
+        self.tiles = Tiles(e, [c, c, c, c, a, a, b, b])
+
+    def emit(self) -> None:
+        """The chunk, two tiles of outputs at a time; the last tile may run again over some."""
+        e = self.e
+        size = e.argument(CHUNK)
+        first = e.mul(e.function.args[1], size)
+        last = e.least(e.add(first, size), self.n)
+        wide = e.add(first, e.b.and_(e.b.sub(last, first), i64(-WIDE * TILE_ROWS)))
+        e.loop(first, wide, WIDE * TILE_ROWS, lambda o, _: self.block(o, WIDE))
+        end = e.b.sub(last, i64(TILE_ROWS))
+        e.loop(wide, last, TILE_ROWS, lambda o, _: self.block(e.least(o, end), 1))
+        self.tiles.release()
+        e.finish()
+
+    def block(self, output: Value, count: int) -> None:
+        """All rows with ``count`` tiles of outputs."""
+        raise NotImplementedError
+
+    def unpack(self, output: Value, count: int, g: Value) -> None:
+        """Packed weights of a group as bytes, if they aren't bytes already: [output][position]."""
+        e, bits, group = self.e, self.weights.bits, self.weights.group
+        if bits == 8:
+            return
+        start = e.add(e.mul(output, self.w_row), e.mul(g, group * bits // 8))
+        base = e.at(e.pointer(W), start)
+
+        def row(r: Value, _: list[Value]) -> None:
+            source, target = e.at(base, e.mul(self.w_row, r)), e.at(self.bytes, e.mul(r, group))
+            if bits == 4:
+                self.nibbles(source, target)
+                return
+            # Eight numbers of odd width are a whole number of bytes, lowest bits first.
+            fields = i64(int.from_bytes(bytes([(1 << bits) - 1] * 8), "little"))
+            for part in range(group // 8):
+                packed = e.b.zext(e.load_at(source, part * bits, ir.IntType(8 * bits)), I64)
+                e.store_at(e.deposit(packed, fields), target, part * 8)
+
+        e.loop(0, count * TILE_ROWS, 1, row)
+
+    def nibbles(self, source: Value, target: Value) -> None:
+        """Numbers of four bits as bytes."""
+        e, step = self.e, self.step
+        kind = ir.VectorType(I16, step // 2)
+        for at in range(0, self.weights.group, step):
+            packed = e.load_at(source, at // 2, ir.VectorType(I8, step // 2))
+            pairs = e.b.zext(packed, kind)
+            spread = e.b.or_(pairs, e.b.shl(pairs, e.splat_constant(kind, 4)))
+            e.store_at(e.b.and_(spread, e.splat_constant(kind, 0x0F0F)), target, at)
+
+    def load_weights(self, tile: int, output: Value, g: Value, step: int) -> None:
+        """One tile of weights as bytes; packed ones were unpacked."""
+        e, group = self.e, self.weights.group
+        if self.weights.bits == 8:
+            line = e.mul(e.add(output, tile * TILE_ROWS), self.w_row)
+            place = e.add(line, e.mul(g, group), step * self.step)
+            self.tiles.load(4 + tile, e.at(e.pointer(W), place), self.w_row)
+        else:
+            place = tile * TILE_ROWS * group + step * self.step
+            self.tiles.load(4 + tile, e.at(self.bytes, place), group)
+
+
+class _OneRow(_Quantized):
+    """A row's digits are three columns of one product."""
+
+    def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
+        super().__init__(e, weights, dtype, 1)
+        self.layout = Layout(e, e.pointer(X), self.k, weights.group, 1)
+        self.sums = [e.scratch(WIDE * TILE_ROWS * DIGITS * 4) for _ in range(2)]
+
+    def block(self, output: Value, count: int) -> None:
+        """One group ahead with products: what they store is read when it has arrived."""
+        e = self.e
+        for t in range(count):
+            self.scales.fill(t, e.add(output, t * TILE_ROWS))
+        last = e.b.sub(self.groups, i64(1))
+        self.product(output, count, i64(0), self.sums[0])
+
+        def group(g: Value, state: list[Value]) -> list[Value]:
+            full, free, *totals = state
+            more = e.b.icmp_signed("<", g, last)
+            e.when(more, lambda: self.product(output, count, e.add(g, 1), free))
+            return [free, full, *self.add(count, g, full, totals)]
+
+        state = [*self.sums, *[e.constant(0.0)] * count]
+        _, _, *totals = e.loop(0, self.groups, 1, group, state)
+        for t, total in enumerate(totals):
+            place = e.mul(e.add(output, t * TILE_ROWS), ITEM_BYTES[self.dtype])
+            e.store(total, e.pointer(Y), place, self.dtype)
+
+    def product(self, output: Value, count: int, g: Value, target: Value) -> None:
+        """Whole numbers of a group, [output][digit]."""
+        e, tiles = self.e, self.tiles
+        self.unpack(output, count, g)
+        for t in range(count):
+            tiles.zero(t)
+        for step in range(self.weights.group // self.step):
+            tiles.load(6, self.layout.digits(g, step), DIGITS * QUAD)
+            for t in range(count):
+                self.load_weights(t, output, g, step)
+                tiles.add_bytes(t, 4 + t, 6)
+        for t in range(count):
+            tiles.store(t, e.at(target, t * TILE_ROWS * DIGITS * 4), DIGITS * 4)
+
+    def add(self, count: int, g: Value, source: Value, totals: list[Value]) -> list[Value]:
+        """A group's products, scaled, to the sums."""
+        e = self.e
+        factor = e.splat(e.load_at(self.layout.factors(g), 0, F32))
+        share = e.splat(e.load_at(self.layout.sums(g), 0, F32))
+        new: list[Value] = []
+        for t, total in enumerate(totals):
+            base = t * TILE_ROWS * DIGITS * 4
+            a, b, c = (e.load_at(source, base + part * 64, _WHOLE) for part in range(3))
+            parts: list[Value] = []
+            for digit in range(DIGITS):
+                places = [i * DIGITS + digit for i in range(LANES)]
+                front = e.b.shuffle_vector(a, b, e.integers([min(p, 31) for p in places]))
+                back = e.integers([i if p < 32 else LANES + p - 32 for i, p in enumerate(places)])
+                parts.append(e.b.shuffle_vector(front, c, back))
+            scale = e.load_at(self.scales.address(0, t, g), 0, e.vector)
+            bias = e.load_at(self.scales.address(1, t, g), 0, e.vector)
+            new.append(_add_group(e, parts, (factor, share), (scale, bias), total))
+        return new
+
+
+class _ManyRows(_Quantized):
+    """Tiles of sixteen rows; each digit is a product of its own."""
+
+    def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
+        super().__init__(e, weights, dtype, TILE_ROWS)
+        self.rows = e.argument(ROWS)
+        self.tile = WIDE * TILE_ROWS * TILE_ROWS * 4
+        self.sums = [e.scratch(DIGITS * self.tile) for _ in range(2)]
+        self.totals = e.scratch(self.tile)
+        self.size = Layout(e, e.pointer(X), self.k, weights.group, TILE_ROWS).size()
+
+    def block(self, output: Value, count: int) -> None:
+        """Tile of rows by tile of rows."""
+        e = self.e
+        for t in range(count):
+            self.scales.fill(t, e.add(output, t * TILE_ROWS))
+
+        def tile(row: Value, _: list[Value]) -> None:
+            base = e.at(e.pointer(X), e.mul(e.b.udiv(row, i64(TILE_ROWS)), self.size))
+            layout = Layout(e, base, self.k, self.weights.group, TILE_ROWS)
+            self.groups_of(row, output, count, layout)
+            self.write(row, output, count)
+
+        e.loop(0, self.rows, TILE_ROWS, tile)
+
+    def groups_of(self, row: Value, output: Value, count: int, layout: Layout) -> None:
+        """All groups of a tile; one ahead with products, see `_OneRow`."""
+        e = self.e
+        for line in range(count * TILE_ROWS):
+            e.store_at(e.constant(0.0), self.totals, line * LANES * 4)
+        last = e.b.sub(self.groups, i64(1))
+        self.product(output, count, i64(0), layout, self.sums[0])
+
+        def group(g: Value, state: list[Value]) -> list[Value]:
+            full, free = state
+            more = e.b.icmp_signed("<", g, last)
+            e.when(more, lambda: self.product(output, count, e.add(g, 1), layout, free))
+            self.add(count, g, full, layout)
+            return [free, full]
+
+        e.loop(0, self.groups, 1, group, self.sums)
+
+    def product(self, output: Value, count: int, g: Value, layout: Layout, target: Value) -> None:
+        """Whole numbers of a group, [digit][output][row]."""
+        e, tiles = self.e, self.tiles
+        steps = self.weights.group // self.step
+        self.unpack(output, count, g)
+        if steps == 1:
+            for t in range(count):
+                self.load_weights(t, output, g, 0)
+        for digit in range(DIGITS):
+            sums = [digit * count % 4 + t for t in range(count)]
+            for c in sums:
+                tiles.zero(c)
+            for step in range(steps):
+                b = 6 + digit % 2
+                tiles.load(b, layout.digits(g, step, digit), TILE_BYTES)
+                for t, c in enumerate(sums):
+                    if steps > 1:
+                        self.load_weights(t, output, g, step)
+                    tiles.add_bytes(c, 4 + t, b)
+            for t, c in enumerate(sums):
+                place = digit * self.tile + t * TILE_ROWS * TILE_BYTES
+                tiles.store(c, e.at(target, place), TILE_BYTES)
+
+    def add(self, count: int, g: Value, source: Value, layout: Layout) -> None:
+        """A group's products, scaled, to the sums."""
+        e = self.e
+        factor = e.load_at(layout.factors(g), 0, e.vector)
+        share = e.load_at(layout.sums(g), 0, e.vector)
+        for t in range(count):
+            scales, biases = (self.scales.address(which, t, g) for which in (0, 1))
+            for o in range(TILE_ROWS):
+                line = (t * TILE_ROWS + o) * LANES * 4
+                parts = [
+                    e.load_at(source, digit * self.tile + line, _WHOLE) for digit in range(DIGITS)
+                ]
+                scale, bias = (e.splat(e.load_at(s, o * 4, F32)) for s in (scales, biases))
+                total = e.load_at(self.totals, line, e.vector)
+                total = _add_group(e, parts, (factor, share), (scale, bias), total)
+                e.store_at(total, self.totals, line)
+
+    def write(self, row: Value, output: Value, count: int) -> None:
+        """Sums, [output][row], as rows of results."""
+        e, item = self.e, ITEM_BYTES[self.dtype]
+        for t in range(count):
+            base = t * TILE_ROWS * LANES * 4
+            lines = [
+                e.load_at(self.totals, base + o * LANES * 4, e.vector) for o in range(TILE_ROWS)
+            ]
+            for r, line in enumerate(e.transpose(lines)):
+                here = e.add(row, r)
+                place = e.mul(e.add(e.mul(here, self.n), output, t * TILE_ROWS), item)
+                e.when(
+                    e.b.icmp_signed("<", here, self.rows),
+                    lambda line=line, place=place: e.store(line, e.pointer(Y), place, self.dtype),
+                )
+
+
+def _add_group(
+    e: Emit,
+    digits: list[Value],
+    row: tuple[Value, Value],
+    output: tuple[Value, Value],
+    total: Value,
+) -> Value:
+    """``total`` plus scale * row's factor * product + bias * row's sum, of one group."""
+    high, middle, low = digits
+    lower = e.b.add(e.b.shl(middle, e.integers([8] * LANES)), low)
+    whole = e.fma(e.b.sitofp(high, e.vector), e.constant(65536.0), e.b.sitofp(lower, e.vector))
+    (factor, share), (scale, bias) = row, output
+    total = e.fma(e.b.fmul(whole, factor), scale, total)
+    return e.fma(share, bias, total)
+
+
+def emit_one_row(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
+    """x: one row from `digits_ir.emit_pack`; y: one of ``dtype``."""
+    _OneRow(Emit(kernel_function(module, name), lanes), weights, dtype).emit()
+
+
+def emit_many_rows(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
+    """x: tiles of rows from `digits_ir.emit_pack`; y: rows of ``dtype``."""
+    _ManyRows(Emit(kernel_function(module, name), lanes), weights, dtype).emit()
