@@ -94,7 +94,8 @@ class View:
 
     def hold(self) -> mx.array:
         """What keeps this memory as it is while it lives, even if someone runs ``array += 1``."""
-        assert self._array is not None, "closed"
+        if self._array is None:
+            raise ValueError("this view of an array is closed: hold it before that")
         return mx.stop_gradient(self._array)
 
     def close(self) -> None:
