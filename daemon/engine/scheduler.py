@@ -7,19 +7,19 @@ may follow each other into the pipeline, since none waits for a sampled token.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from daemon.engine.groups import DecodeGroups
 from daemon.engine.kv_budget import KvBudget
 from daemon.engine.kv_room import KvRoom
-from daemon.engine.prefix_index import Block, PrefixIndex
+from daemon.engine.prefix_index import PrefixIndex
+from daemon.engine.prompts import Prompts, Work
 from daemon.engine.sequences import Sequence, Update
 from daemon.engine.turns import Turns
 from daemon.engine.waiting import WaitingLine
 from daemon.errors import EngineError, StepFailed
-from daemon.messages import Hello, KeptBlock, OpenSequence, Plan, Row, Step, StepResult, TokenOut
+from daemon.messages import Hello, Plan, Step, StepResult, TokenOut
 
 NO_CUT = 1 << 30
 BudgetOf = Callable[[Plan, Mapping[int, Hello]], KvBudget]
@@ -48,19 +48,6 @@ class SchedulerLimits:
         return min(self.prefill_cut, self.prefill_chunk)
 
 
-@dataclass
-class _Work:
-    """A step while it is put together, and while it is in flight."""
-
-    members: list[Sequence] = field(default_factory=list[Sequence])
-    opened: list[OpenSequence] = field(default_factory=list[OpenSequence])
-    rows: list[Row] = field(default_factory=list[Row])
-    blocks: list[tuple[Block, int]] = field(default_factory=list[tuple[Block, int]])
-    """Blocks that the step keeps, and the sequence of each."""
-    prompt_tokens: int = 0
-    among_streams: bool = False
-
-
 class Scheduler:
     """Owns every live sequence of rank 0."""
 
@@ -68,30 +55,37 @@ class Scheduler:
         self._limits = limits
         self._budget_of = budget_of
         self._waiting = WaitingLine(limits.max_queue)
-        self._prefilling: deque[Sequence] = deque()
         self._groups = DecodeGroups(limits.depth)
         self._turns = Turns()
         self._index = PrefixIndex(limits.cut, needs_snapshots=limits.needs_snapshots)
         self._free_cuts = False
         self._closing: list[int] = []
-        self._keeping: list[tuple[Block, KeptBlock]] = []
-        self._in_flight: dict[int, _Work] = {}
+        self._in_flight: dict[int, Work] = {}
         self._live: dict[int, Sequence] = {}
         self._memory = KvRoom(self._index, self._groups)
         self._memory.live = self._live.values()
+        self._prompts = Prompts(
+            self._index, self._memory.keeps, limits.cut, reuse=limits.prefix_cache
+        )
         self._next_id = 1
         self._next_step = 1
         self.admitting = True
         """While false, new sequences wait, and those that live run to their end."""
         self._arrivals = 0
-        self.lookup_tokens = 0
-        """Prompt tokens that were looked up in the prefix cache."""
-        self.hit_tokens = 0
-        """Those that were found, and not run."""
         self.kv_capacity_bytes: tuple[int, ...] = ()
         """What the caches of each rank may grow to in this epoch; empty: no bound."""
         self.preemptions = 0
         """Sequences that gave their memory up for others, to be run again later."""
+
+    @property
+    def lookup_tokens(self) -> int:
+        """Prompt tokens that were looked up in the prefix cache."""
+        return self._prompts.lookup_tokens
+
+    @property
+    def hit_tokens(self) -> int:
+        """Those that were found, and not run."""
+        return self._prompts.hit_tokens
 
     @property
     def evictions(self) -> int:
@@ -150,13 +144,12 @@ class Scheduler:
             return None
         self._make_room()
         self._admit()
-        work = self._prefill() if self._prompts_are_next() else _Work()
+        work = self._prefill() if self._prompts_are_next() else Work()
         if not work.rows:
             work = self._decode()
         if not (work.rows or self._closing or self._index.has_dropped):
             return None
-        kept = tuple(order for _, order in self._keeping)
-        work.blocks += [(block, order.sequence_id) for block, order in self._keeping]
+        kept = self._prompts.take_kept(work)
         step = Step(
             epoch,
             self._next_step,
@@ -167,7 +160,7 @@ class Scheduler:
             self._index.take_dropped(),
         )
         self._next_step += 1
-        self._closing, self._keeping = [], []
+        self._closing = []
         self._in_flight[step.number] = work
         return step
 
@@ -194,7 +187,7 @@ class Scheduler:
         if work is None:
             return []
         if result.error:
-            self._disown(work)
+            self._prompts.disown(work, self._in_flight.values())
             error = StepFailed(result.error)
             return [self._end(s, error) for s in work.members if s.sequence_id in self._live]
         for block, _ in work.blocks:
@@ -216,10 +209,10 @@ class Scheduler:
     def rewind(self) -> None:
         """The stages have lost everything: run every live sequence again from its tokens."""
         self._in_flight.clear()
-        self._closing, self._keeping = [], []
+        self._closing = []
         self._groups.clear()
         self._index.clear()
-        self._prefilling = deque(self._live.values())
+        self._prompts.restart(self._live.values())
         for sequence in self._live.values():
             sequence.rewind()
 
@@ -249,7 +242,7 @@ class Scheduler:
                 self._waiting.put_back(sequence)
                 return
             self._next_id += 1
-            self._prefilling.append(sequence)
+            self._prompts.add(sequence)
 
     def _may_live(self, sequence: Sequence) -> bool:
         # Who gave way to others is among those that run to their end.
@@ -271,79 +264,27 @@ class Scheduler:
 
     def _prompts_are_next(self) -> bool:
         """Prompts and running streams take turns when both have work."""
-        if not self._prefilling:
+        if not self._prompts.any:
             return False
         if self._groups.ready:
             return self._turns.prompts_are_next()
         return not self._groups.any or self._turns.in_credit
 
-    def _prefill(self) -> _Work:
-        """A portion of prompts, in turn: short ones share a step, a long one fills it.
-
-        Who was not done goes to the back, so that a short prompt never waits for a long one. A
-        prompt is cut at multiples of the cut only, whoever else is there: same cuts, same bits.
-        """
-        work = _Work(among_streams=self._groups.any)
+    def _prefill(self) -> Work:
+        """A portion of prompts; a smaller one beside running streams."""
+        work = Work(among_streams=self._groups.any)
         room = self._limits.prefill_chunk
         if work.among_streams:
             room = self._turns.portion(self._limits.cut, room)
-        for _ in range(len(self._prefilling)):
-            if work.members and room < max(1, self._prefilling[0].remaining_prefill):
-                break
-            sequence = self._prefilling.popleft()
-            done = False
-            if self._open(sequence, work):
-                room, done = self._run_prompt(sequence, work, room)
-            if not done:
-                self._prefilling.append(sequence)
+        self._prompts.portion(work, room)
         self._turns.chose(prompts=bool(work.rows))
         return work
 
-    def _open(self, sequence: Sequence, work: _Work) -> bool:
-        """Find what the stages hold of it; False while somebody else is running that."""
-        if sequence.opened:
-            return True
-        claim = None
-        if self._limits.prefix_cache and sequence.reuses_prefix:
-            claim = self._index.claim(sequence, sequence.tokens)
-            if claim is None:
-                return False
-        work.opened.append(sequence.open(claim, self._limits.cut))
-        self.lookup_tokens += sequence.length if claim else 0
-        self.hit_tokens += sequence.fed
-        return True
-
-    def _run_prompt(self, sequence: Sequence, work: _Work, room: int) -> tuple[int, bool]:
-        """Rows for the next tokens of a prompt: (room left, whether its last one is among them)."""
-        work.members.append(sequence)
-        cut = self._limits.cut
-        while room > 0 or not sequence.remaining_prefill:
-            number = sequence.fed // cut
-            row = sequence.next_row(cut)
-            if len(row.tokens) == cut and not row.sample:
-                row = self._kept(sequence, number, row, work)
-            work.rows.append(row)
-            work.prompt_tokens += len(row.tokens)
-            if row.sample:
-                return room, True
-            room -= len(row.tokens)
-        return room, False
-
-    def _kept(self, sequence: Sequence, number: int, row: Row, work: _Work) -> Row:
-        """The row, with what the stages are to keep of it."""
-        claim = sequence.claim
-        kept = self._index.keep(claim, number, self._memory.keeps) if claim else None
-        if kept is None:
-            return row
-        block, snapshot = kept
-        work.blocks.append((block, sequence.sequence_id))
-        return Row(row.sequence_id, row.tokens, row.sample, block.block_id, snapshot)
-
-    def _decode(self) -> _Work:
+    def _decode(self) -> Work:
         members = self._groups.take_ready()
         if members:
             self._turns.chose(prompts=False)
-        return _Work(members, rows=[s.next_row(1) for s in members])
+        return Work(members, rows=[s.next_row(1) for s in members])
 
     def _take(self, sequence: Sequence, out: TokenOut) -> list[tuple[Sequence, Update]]:
         """A sequence's next token; what its client is told."""
@@ -374,7 +315,7 @@ class Scheduler:
         self._closing.append(sequence.sequence_id)
         self._leave(sequence)
         sequence.rewind()
-        self._prefilling.append(sequence)
+        self._prompts.add(sequence)
 
     def _forget(self, sequence: Sequence, *, keep: bool = True) -> None:
         del self._live[sequence.sequence_id]
@@ -391,28 +332,13 @@ class Scheduler:
             sequence.claim = None
         if sequence.group is not None:
             self._groups.leave(sequence)
-        elif sequence in self._prefilling:
-            self._prefilling.remove(sequence)
+        else:
+            self._prompts.remove(sequence)
 
     def _keep_answer(self, sequence: Sequence) -> None:
         """The next turn of a conversation begins with this one's prompt and answer."""
-        if not (self._free_cuts and sequence.claim) or sequence.group is None:
-            return
-        size = self._limits.cut
-        for block, start in self._index.extend(sequence.tokens[: sequence.fed], self._memory.keeps):
-            order = KeptBlock(block.block_id, sequence.sequence_id, start, start + size)
-            self._keeping.append((block, order))
-
-    def _disown(self, work: _Work) -> None:
-        """A step has failed: what was kept in it, or later of its sequences, is nowhere whole."""
-        failed = {sequence.sequence_id for sequence in work.members}
-        doubtful = [block for block, _ in work.blocks]
-        for other in self._in_flight.values():
-            doubtful += [block for block, owner in other.blocks if owner in failed]
-        doubtful += [block for block, order in self._keeping if order.sequence_id in failed]
-        self._keeping = [item for item in self._keeping if item[1].sequence_id not in failed]
-        for block in doubtful:
-            self._index.discard(block)
+        if self._free_cuts and sequence.claim and sequence.group is not None:
+            self._prompts.keep_answer(sequence)
 
 
 def _capacities(plan: Plan, budget: KvBudget) -> tuple[int, ...]:
