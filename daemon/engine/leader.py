@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon.engine.absence import Absence
@@ -24,9 +24,10 @@ from daemon.engine.interfaces import (
     Wire,
 )
 from daemon.engine.outage import Outage
+from daemon.engine.pipeline import Pipeline
 from daemon.engine.route import next_rank
 from daemon.engine.stage_runner import StageRunner
-from daemon.errors import CommError, ModelError, NotReady, PlacementError, StepFailed
+from daemon.errors import CommError, ModelError, NotReady, PlacementError
 from daemon.messages import (
     Assign,
     Drain,
@@ -36,7 +37,6 @@ from daemon.messages import (
     Ready,
     Refused,
     Step,
-    StepFrame,
     StepResult,
 )
 
@@ -48,14 +48,6 @@ if TYPE_CHECKING:
     from daemon.settings import LimitsPart
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Pending:
-    """Steps that have not come back, and since when."""
-
-    since: dict[int, float] = field(default_factory=dict[int, float])
-    probes: dict[int, Probe] = field(default_factory=dict[int, Probe])
 
 
 class Leader:
@@ -76,17 +68,13 @@ class Leader:
         self._membership = membership
         self._scheduler = scheduler
         self._shard = shard
-        self._runner = StageRunner(0, shard, meter)
         self._wire = wire
         self._report = report
-        self._meter = meter
         self._limits = limits
-        self._next: int | None = None
+        self._pipeline = Pipeline(scheduler, StageRunner(0, shard, meter), meter, self._send)
         self._absence = Absence(limits.absence_timeout_s)
         self._drains = Drains()
         self._hopeless = ""
-        self._pending = _Pending()
-        self._idle_since = time.monotonic()
         self._clients = Clients(scheduler, meter)
         self._was_ready = False
         self._stopped_at: float | None = None
@@ -129,9 +117,8 @@ class Leader:
         """Take one event."""
         match event:
             case Received():
-                self._waited()
-                self._received(event.open())
-                self._idle_since = time.monotonic()
+                with self._pipeline.work():
+                    self._received(event.open())
             case PeerChange(rank=rank, up=False, reason=reason):
                 self._end_drain(rank)  # whoever comes in its place was not taken out of work
                 self._ended(self._membership.lost(rank), f"rank {rank} lost: {reason}")
@@ -156,9 +143,8 @@ class Leader:
             return False
         step = self._scheduler.schedule(self._membership.epoch)
         if step is not None:
-            self._waited()
-            self._dispatch(step)
-            self._idle_since = time.monotonic()
+            with self._pipeline.work():
+                self._dispatch(step)
         return step is not None
 
     def tick(self) -> None:
@@ -168,7 +154,7 @@ class Leader:
         self._tick_absence(now)
         self._tick_drains(now)
         timeout_s = self._limits.step_timeout_s
-        overdue = [n for n, since in self._pending.since.items() if now - since > timeout_s]
+        overdue = self._pipeline.overdue(timeout_s)
         if not overdue:
             return
         text = f"no answer from the pipeline within {timeout_s:g} s"
@@ -246,7 +232,7 @@ class Leader:
                 self._wait(self._membership.waiting_for)
             return
         self._forget_steps()
-        self._next = next_rank(order.plan, 0)
+        self._pipeline.next_rank = next_rank(order.plan, 0)
         self._clients.tell(self._scheduler.begin(order.plan, self._membership.hellos))
         order = replace(order, kv_capacity_bytes=self._scheduler.kv_capacity_bytes)
         self.kv_capacity_bytes = order.kv_capacity_of(0)
@@ -344,10 +330,7 @@ class Leader:
     def _forget_steps(self) -> None:
         """What is in flight will not come back; the sequences run again from their tokens."""
         self._scheduler.rewind()
-        self._pending.since.clear()
-        for probe in self._pending.probes.values():
-            probe.done(NotReady(self._membership.waiting_for or "the epoch ended"))
-        self._pending.probes.clear()
+        self._pipeline.forget(NotReady(self._membership.waiting_for or "the epoch ended"))
 
     def _wait(self, reason: str) -> None:
         if reason and reason != self.waiting_for:
@@ -356,38 +339,13 @@ class Leader:
 
     # ---- steps
 
-    def _waited(self) -> None:
-        """Count the time since the last work as a wait, if results were under way."""
-        if self._pending.since:
-            self._meter.wait_s += time.monotonic() - self._idle_since
-
     def _dispatch(self, step: Step) -> None:
-        decided_s = self._pending.since[step.number] = time.monotonic()
-        answer, error = self._runner.run(step, None)
-        self._scheduler.took(step, time.monotonic() - self._pending.since[step.number])
-        self._count()
-        if self._next is None:
-            tokens = () if error or answer is None else tuple(answer)
-            self._meter.step_sent(step, decided_s)
-            self._finish(StepResult(step.epoch, step.number, tokens, error))
-            return
-        self._send(self._next, StepFrame(step, answer, error))
-        self._meter.step_sent(step, decided_s)
-
-    def _count(self) -> None:
-        scheduler, meter = self._scheduler, self._meter
-        meter.prefix_lookup_tokens = scheduler.lookup_tokens
-        meter.prefix_hit_tokens = scheduler.hit_tokens
-        meter.preemptions = scheduler.preemptions
-        meter.evictions = scheduler.evictions
+        result = self._pipeline.dispatch(step)
+        if result is not None:
+            self._finish(result)
 
     def _finish(self, result: StepResult) -> None:
-        since_s = self._pending.since.pop(result.number, None)
-        if since_s is not None and result.tokens:
-            self._meter.step_times.add(time.monotonic() - since_s)
-        probe = self._pending.probes.pop(result.number, None)
-        if probe is not None:
-            probe.done(StepFailed(result.error) if result.error else None)
+        self._pipeline.returned(result)
         self._clients.tell(self._scheduler.commit(result))
         if self._outage is not None and result.tokens:
             self._report.event("recovered", self._outage.first_token(time.monotonic()))
@@ -410,5 +368,5 @@ class Leader:
             probe.done(NotReady(self.waiting_for))
             return
         step = self._scheduler.probe(self._membership.epoch)
-        self._pending.probes[step.number] = probe
+        self._pipeline.expect(step, probe)
         self._dispatch(step)
