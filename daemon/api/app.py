@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from daemon.api.context import ApiContext
 
 
+BODY_TIMEOUT_S = 60.0
+"""For the whole body of a request: one that comes byte by byte is given up."""
+
+
 def make_app(context: ApiContext) -> RequestMeter:
     """The ASGI app of one API process."""
     app = Quart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = context.settings.api.max_body_bytes
-    app.config["BODY_TIMEOUT"] = 60
+    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     app.config["RESPONSE_TIMEOUT"] = None
     # `//` is no other way to write `/`: an API answers, it does not redirect.
     app.url_map.merge_slashes = False

@@ -5,12 +5,13 @@ Owns how Quart is used: no endpoint touches headers or status codes of errors it
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quart import Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestTimeout
 
 from daemon.api.errors import ApiError, from_cluster_error
 from daemon.api.meter import CLEANUP_KEY, ENDPOINT_KEY, REQUEST_ID_KEY
@@ -52,6 +53,7 @@ NOT_SERVED = frozenset(
 _HTTP_MESSAGES = {
     404: "Unknown request URL: {method} {path}. See /docs for what this server answers.",
     405: "Not allowed to {method} on {path}.",
+    408: "The request body did not come in time: it must be here within a minute.",
     413: "The request body is too large: at most {limit} bytes are taken.",
 }
 
@@ -76,6 +78,7 @@ async def read_body(kind: type[Body]) -> Body:
     Raises:
         ApiError: 415 for another content type, 400 for anything wrong in it.
         RequestEntityTooLarge: longer than the settings allow.
+        RequestTimeout: it does not come.
     """
     mime = request.mimetype
     # A browser lets any page send a body without a type; with JSON it asks first (see `cors`).
@@ -86,7 +89,15 @@ async def read_body(kind: type[Body]) -> Body:
             f"Unsupported content type '{mime}': send JSON with 'Content-Type: application/json'.",
             code="unsupported_content_type",
         )
-    return parse_body(kind, await request.body)
+    return parse_body(kind, await _whole_body())
+
+
+async def _whole_body() -> bytes:
+    try:
+        async with asyncio.timeout(request.body_timeout):
+            return await request.body
+    except TimeoutError as error:
+        raise RequestTimeout from error
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -143,7 +154,7 @@ def register_errors(app: Quart) -> None:
         for name, value in error.get_headers():
             if name == "Allow":
                 response.headers[name] = value
-        if status == 413:
+        if status in {408, 413}:  # there may be more of the body
             response.headers["Connection"] = "close"
         return response
 
