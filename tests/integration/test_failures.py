@@ -15,9 +15,12 @@ from mlxconsole.chaos.faults import FAIL_STEP, Fault, choose_ranks, inject, stri
 from mlxconsole.chaos.load import Load
 from mlxconsole.chaos.requests import Answer, ask, bodies
 from mlxconsole.chaos.victim import Victim
+from tests.support.running_cluster import mlxconsole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from protos.control_pb2 import RankStatus
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 SETTLE_S = 60.0
@@ -68,6 +71,31 @@ class Subject:
         """The epoch and the workers; after a loss, at least one is another."""
         statuses = [await self.victim.status(rank) for rank in range(self.ranks)]
         return statuses[0].epoch, *(status.worker_pid for status in statuses)
+
+    async def order(self, *words: object) -> None:
+        """Have the command line do something to a rank."""
+        control = f"127.0.0.1:{self.victim.settings.ranks[0].control_port}"
+        done = await asyncio.to_thread(mlxconsole, *map(str, words), "--connect", control)
+        assert done.returncode == 0, done.stderr
+
+    async def until(self, rank: int, condition: Callable[[RankStatus], bool]) -> None:
+        """Wait until a rank's status meets a condition."""
+        async with asyncio.timeout(SETTLE_S):
+            while not condition(await self.victim.status(rank)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def load(self) -> Load:
+        """Streams that ask and ask again, from now on."""
+        load = Load(self.victim.settings.api.port, "demo", streams=4)
+        await asyncio.to_thread(load.take_references)
+        load.start()
+        return load
+
+    async def assert_unharmed(self, load: Load) -> None:
+        """End the load: every answer was the undisturbed one."""
+        requests = await asyncio.to_thread(load.finish)
+        assert requests
+        assert {request.verdict for request in requests} == {"same"}
 
 
 @pytest_asyncio.fixture(
@@ -190,21 +218,29 @@ async def test_a_killed_api_process_costs_its_own_connections_only(subject: Subj
     assert await subject.life() == before
 
 
-async def test_a_rolling_restart_fails_no_request(subject: Subject) -> None:
-    """How a new version is rolled out: every rank in turn, under load."""
-    load = Load(subject.victim.settings.api.port, "demo", streams=4)
-    await asyncio.to_thread(load.take_references)
-    load.start()
+@pytest.mark.parametrize("drain_s", [0, 20])
+async def test_a_rolling_restart_fails_no_request(subject: Subject, drain_s: int) -> None:
+    """How a new version is rolled out from the command line: every rank in turn, under load."""
+    load = await subject.load()
     for rank in range(subject.ranks):
         generation = (await subject.victim.status(rank)).generation
-        await subject.victim.restart(rank)
-        async with asyncio.timeout(SETTLE_S):
-            while (await subject.victim.status(rank)).generation == generation:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await subject.order("restart", rank, "--drain", str(drain_s))
+        await subject.until(rank, lambda now, old=generation: now.generation == old + 1)
         await subject.victim.wait_settled(SETTLE_S)
-    requests = await asyncio.to_thread(load.finish)
-    assert requests
-    assert {request.verdict for request in requests} == {"same"}
+    await subject.assert_unharmed(load)
+
+
+async def test_taking_ranks_out_of_work_fails_no_request(subject: Subject) -> None:
+    """A follower's layers move and come back; under rank 0 new requests wait for a moment."""
+    load = await subject.load()
+    before = await subject.life()
+    for rank in reversed(range(subject.ranks)):
+        await subject.order("drain", rank)
+        await subject.until(rank, lambda now: now.drained)
+        await subject.order("undrain", rank)
+        await subject.victim.wait_settled(SETTLE_S)
+    await subject.assert_unharmed(load)
+    assert (await subject.life())[1:] == before[1:], "no worker had to be another"
 
 
 @pytest.mark.parametrize("fault", list(Fault))
