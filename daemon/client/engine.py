@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 5.0
-RETRY_S = 0.1
+FIRST_RETRY_S, RETRY_S = 0.03, 0.25
+"""Between two tries to begin a session: a dead rank 0 is back soon, or not so soon."""
 RECOVERY_TIMEOUT_S = 60.0
 MOST_LOSSES = 8
 """Sessions lost in a row while a request got no token: it may be what kills rank 0."""
@@ -54,6 +55,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
     # The scores of a long prompt come in one message.
     ("grpc.max_receive_message_length", -1),
+    # Each channel dials for itself: see `_keep_session`.
+    ("grpc.use_local_subchannel_pool", 1),
     # A proxy of the environment is for the way out, not for the ranks.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -102,7 +105,7 @@ class EngineClient:
         self, host: str, port: int, recovery_timeout_s: float = RECOVERY_TIMEOUT_S
     ) -> None:
         self._address = f"{host}:{port}"
-        self._channel = grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+        self._channel = self._open_channel()
         self._stub = engine_pb2_grpc.EngineStub(self._channel)
         self._recovery_timeout_s = recovery_timeout_s
         self._live: dict[str, _Live] = {}
@@ -175,6 +178,9 @@ class EngineClient:
         self._fail_all(NotReady("the API process is shutting down"))
         await self._channel.close(grace=None)
 
+    def _open_channel(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+
     def _open_session(self) -> None:
         if self._session is None or self._session.done():
             self._session = asyncio.create_task(self._keep_session(), name="engine-session")
@@ -182,10 +188,13 @@ class EngineClient:
     async def _keep_session(self) -> None:
         """Hold a session while there are requests; begin again when it breaks."""
         broken_since: float | None = None
+        pause_s = FIRST_RETRY_S
         while self._live:
-            began, reason = await self._hold_session()
+            # A channel of its own each time: one that has failed waits before it dials again.
+            async with self._open_channel() as channel:
+                began, reason = await self._hold_session(engine_pb2_grpc.EngineStub(channel))
             if began:
-                broken_since = None
+                broken_since, pause_s = None, FIRST_RETRY_S
                 self._accuse()
             if broken_since is None:
                 broken_since = time.monotonic()
@@ -194,9 +203,10 @@ class EngineClient:
             waited_s = time.monotonic() - broken_since
             if not self._was_up or waited_s > self._recovery_timeout_s:
                 self._fail_all(reason)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(RETRY_S, 1.5 * pause_s)
 
-    async def _hold_session(self) -> tuple[bool, NotReady]:
+    async def _hold_session(self, stub: engine_pb2_grpc.EngineStub) -> tuple[bool, NotReady]:
         """One session from its beginning to its end: whether it began, and why it is over."""
         commands: asyncio.Queue[pb.Command] = asyncio.Queue()
         for live in self._live.values():
@@ -204,7 +214,7 @@ class EngineClient:
         self._commands = commands
         began = False
         # Written to, not fed from an iterator: grpc leaves the task behind that would read one.
-        session: Any = self._stub.Session  # its stub knows no other way
+        session: Any = stub.Session  # its stub knows no other way
         stream: grpc.aio.StreamStreamCall[pb.Command, pb.Updates] = session()
         writing = asyncio.create_task(_write(stream, commands), name="engine-commands")
         try:

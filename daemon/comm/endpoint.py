@@ -313,8 +313,8 @@ class Endpoint:
             grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate) if tls else None
         )
         address = self.settings.addresses[link.peer]
-        channel = open_channel(address, credentials, tls.server_name if tls else "")
-        reader = Reader(link, number, channel)
+        name = tls.server_name if tls else ""
+        reader = Reader(link, number, lambda: open_channel(address, credentials, name))
 
         def watch() -> None:
             link.watch()

@@ -99,6 +99,8 @@ class LinkState:
         self._is_gone = is_gone
         self._events: deque[PeerEvent | None] = deque()  # None: a new session begins
         self._calls: dict[int, Call] = {}
+        self._stale: set[int] = set()
+        """Lanes whose channel to the peer is to be opened anew."""
         self.announced = ""
         """Boot id of the peer's life that listeners know to be up (delivery lock)."""
         self._was_up = False
@@ -246,6 +248,12 @@ class LinkState:
             self.pairing.adopt(theirs)
             self._events.append(None)
             self._reset("is connecting", State.CONNECTING)
+
+    def _dial_anew(self) -> None:
+        """The peer is there now, while our channels wait until they may try again (0.25 s)."""
+        self._stale = {number for number, lane in enumerate(self.lanes) if not lane.inbound}
+        for number in self._stale & set(self._calls):
+            self._calls[number].cancel()
 
     def _check_up(self) -> None:
         lane = self.lanes[SMALL]

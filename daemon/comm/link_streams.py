@@ -32,7 +32,10 @@ class LinkStreams(LinkState):
         """
         self._check(hello)
         with self.lock:
+            known = self.pairing.theirs
             self._meet(Incarnation(*hello.mine))
+            if self.pairing.theirs != known:
+                self._dial_anew()
             lane = self.lanes[hello.lane]
             mine = (self.pairing.mine.boot_id, self.pairing.mine.count)
             done = lane.outbox.resume(hello.received if hello.theirs == mine else 0)
@@ -70,8 +73,17 @@ class LinkStreams(LinkState):
         with self.lock:
             if call is None:
                 self._calls.pop(number, None)
-            else:
-                self._calls[number] = call
+                return
+            self._calls[number] = call
+            if number in self._stale:
+                call.cancel()
+
+    def needs_new_channel(self, number: int) -> bool:
+        """Whether the reader should open its channel anew; asked once for each time."""
+        with self.lock:
+            stale = number in self._stale
+            self._stale.discard(number)
+            return stale
 
     def welcomed(self, hello: Hello, theirs: Incarnation) -> Inbox:
         """The peer has answered the handshake; frames belong to the session of the result.

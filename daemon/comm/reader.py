@@ -20,6 +20,8 @@ from daemon.comm.frames import HEADER_BYTES, Incarnation, Kind, unpack_fields, u
 from daemon.errors import CodecError, HandshakeRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.comm.frames import Hello
     from daemon.comm.link import Link
     from daemon.comm.mailbox import Waiter
@@ -39,11 +41,11 @@ OVERDUE_S = 0.02
 class Reader:
     """Keeps one stream from the peer open until closed."""
 
-    def __init__(self, link: Link, number: int, channel: grpc.Channel) -> None:
+    def __init__(self, link: Link, number: int, open_channel: Callable[[], grpc.Channel]) -> None:
         self._link = link
         self._number = number
-        self._channel = channel
-        self._frames = channel.unary_stream(METHOD, None, None)
+        self._open_channel = open_channel
+        self._channel = open_channel()
         self._closed = threading.Event()
         self._role = threading.Lock()
         """Who holds it may read from the stream."""
@@ -105,8 +107,12 @@ class Reader:
     def _read_once(self) -> float:
         """Read one stream to its end; how long to wait before the next."""
         link = self._link
+        if link.needs_new_channel(self._number):
+            self._channel.close()
+            self._channel = self._open_channel()
         hello = link.hello(self._number)
-        call: Any = self._frames(hello.pack(), wait_for_ready=True)
+        frames = self._channel.unary_stream(METHOD, None, None)
+        call: Any = frames(hello.pack(), wait_for_ready=True)
         link.calling(self._number, call)
         if self._closed.is_set():
             call.cancel()

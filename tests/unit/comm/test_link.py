@@ -26,13 +26,35 @@ class FakeStream:
         """Nothing to end."""
 
 
-def connecting() -> tuple[Link, FakeStream, Any]:
-    """A link with streams both ways, whose own welcome has not left yet."""
+class FakeCall:
+    """The stream from the peer, which does not come."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Its reader is to try again."""
+        self.cancelled = True
+
+
+def alone() -> Link:
+    """A link whose peer has not been seen yet."""
     nothing: Any = lambda *_: None  # noqa: E731 - five hooks that do nothing
     settings = CommSettings(0, (("127.0.0.1", 1), ("127.0.0.1", 2)), boot_id="me")
-    link = Link(1, settings, nothing, nothing, nothing, nothing, nothing)
+    return Link(1, settings, nothing, nothing, nothing, nothing, nothing)
+
+
+def dialled_by(link: Link, boot_id: str) -> FakeStream:
+    """The peer asks for a stream."""
     stream = FakeStream()
-    link.attach(Hello(PROTOCOL, "local", 0, 2, 1, 0, 0, ("peer", 0), ("", 0), 0), stream)
+    link.attach(Hello(PROTOCOL, "local", 0, 2, 1, 0, 0, (boot_id, 0), ("", 0), 0), stream)
+    return stream
+
+
+def connecting() -> tuple[Link, FakeStream, Any]:
+    """A link with streams both ways, whose own welcome has not left yet."""
+    link = alone()
+    stream = dialled_by(link, "peer")
     inbox = link.welcomed(link.hello(0), Incarnation("peer"))
     return link, stream, inbox
 
@@ -46,6 +68,32 @@ def test_nothing_overtakes_the_welcome() -> None:
     link.receive(0, inbox, pack_header(Kind.DATA, 1, 1, 0))
     assert stream.ready
     assert link.state.value == "up"
+
+
+def test_a_peer_that_is_back_is_dialled_at_once() -> None:
+    """Else every stream waits with gRPC, which lets up to 0.25 s pass between two tries."""
+    link, first, waiting = alone(), FakeCall(), FakeCall()
+    link.calling(0, first)
+    dialled_by(link, "peer")
+    assert first.cancelled
+    assert [link.needs_new_channel(0) for _ in range(2)] == [True, False]
+    link.calling(0, waiting)
+    dialled_by(link, "peer")  # again, in the same life: the reader is about its business
+    assert not waiting.cancelled
+    link.welcomed(link.hello(0), Incarnation("peer"))
+    dialled_by(link, "peer")
+    assert not link.needs_new_channel(0)
+    dialled_by(link, "peer, born again")
+    assert waiting.cancelled
+    assert link.needs_new_channel(0)
+
+
+def test_a_call_that_comes_too_late_is_ended_as_well() -> None:
+    """The peer may dial between the reader's look and its call."""
+    link, late = alone(), FakeCall()
+    dialled_by(link, "peer")
+    link.calling(0, late)
+    assert late.cancelled
 
 
 def test_two_threads_never_write_to_a_stream_at_once() -> None:
