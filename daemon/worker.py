@@ -208,7 +208,7 @@ def _end_stuck(reason: str) -> None:
 def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
     """Import what a worker of this model needs, then wait for the spec of this one's own life.
 
-    Nothing is kept of the model: its files may be others when the turn comes.
+    The model's card is kept, and made anew if its files are others when the turn comes.
     """
     from daemon.execution.card import inspect  # noqa: PLC0415
     from daemon.execution.source import model_path  # noqa: PLC0415
@@ -219,7 +219,7 @@ def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
 
         kernels.warm_up()
     with suppress(ClusterError):
-        inspect(model_path(spec.settings.cluster.model))
+        inspect(model_path(spec.settings.cluster.model), spec.settings.engine.kv_bits)
     return wait_for_turn()
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from daemon.errors import ModelError
@@ -26,7 +27,7 @@ DEFAULT_CONTEXT = 4096
 
 
 def inspect(path: Path, kv_bits: int = 0) -> ModelCard:
-    """The card of the model in ``path``; reads headers, no weights.
+    """The card of the model in ``path``; reads headers, no weights, and the same files only once.
 
     Args:
         path: folder of the model.
@@ -35,6 +36,20 @@ def inspect(path: Path, kv_bits: int = 0) -> ModelCard:
     Raises:
         ModelError: files missing or damaged, an unknown architecture, weights that don't fit.
     """
+    return _inspect(path, kv_bits, _files_of(path))
+
+
+def _files_of(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What tells files from others of the same names: size, time of change, inode."""
+    if not folder.is_dir():
+        return ()
+    found = ((file.name, file.stat()) for file in folder.iterdir() if file.is_file())
+    return tuple(sorted((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in found))
+
+
+@lru_cache(maxsize=2)
+def _inspect(path: Path, kv_bits: int, files_seen: tuple[object, ...]) -> ModelCard:
+    del files_seen  # part of the key
     config = read_config(path)
     files = read_weight_files(path)
     skeleton = open_skeleton(path, kv_bits)

@@ -68,3 +68,13 @@ def test_memory_uses_the_names_of_the_protocol() -> None:
         "limit_bytes",
     }
     assert memory()["limit_bytes"] > 1 << 30
+
+
+def test_the_same_files_are_read_once(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """A process that waits to be the next worker has its card already, unless files change."""
+    folder = shutil.copytree(model_folder("dense"), tmp_path / "model")
+    card = inspect(folder)
+    assert inspect(folder) is card
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 77}))
+    assert inspect(folder).max_context == 77
