@@ -20,7 +20,16 @@ import psutil
 
 from daemon.comm.bench.world import free_ports
 from daemon.errors import StartFailed
-from daemon.settings import ApiPart, ClusterPart, EnginePart, RankPart, Settings, check, to_toml
+from daemon.settings import (
+    ApiPart,
+    ClusterPart,
+    EnginePart,
+    LimitsPart,
+    RankPart,
+    Settings,
+    check,
+    to_toml,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -56,6 +65,8 @@ def own_cluster(
             cluster=ClusterPart(name="bench", model=model),
             api=ApiPart(port=api),
             engine=EnginePart(threads=1 if cores else threads),
+            # Their imports would share the first seconds with what is measured.
+            limits=LimitsPart(warm_spare=False),
             ranks=tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks)),
         )
     )
