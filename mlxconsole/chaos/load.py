@@ -46,10 +46,13 @@ class Request:
 class Load:
     """``streams`` clients at once on the API at ``port``."""
 
-    def __init__(self, port: int, model: str, streams: int) -> None:
+    def __init__(
+        self, port: int, model: str, streams: int, references: Sequence[Answer] = ()
+    ) -> None:
+        """``references``: the undisturbed answers, if they are known already."""
         self._port = port
         self._bodies = bodies(model)
-        self._references: list[Answer] = []
+        self._references = list(references)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._done: list[Request] = []

@@ -84,10 +84,9 @@ class Subject:
             while not condition(await self.victim.status(rank)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def load(self) -> Load:
+    def load(self) -> Load:
         """Streams that ask and ask again, from now on."""
-        load = Load(self.victim.settings.api.port, "demo", streams=4)
-        await asyncio.to_thread(load.take_references)
+        load = Load(self.victim.settings.api.port, "demo", 4, self.references)
         load.start()
         return load
 
@@ -221,7 +220,7 @@ async def test_a_killed_api_process_costs_its_own_connections_only(subject: Subj
 @pytest.mark.parametrize("drain_s", [0, 20])
 async def test_a_rolling_restart_fails_no_request(subject: Subject, drain_s: int) -> None:
     """How a new version is rolled out from the command line: every rank in turn, under load."""
-    load = await subject.load()
+    load = subject.load()
     for rank in range(subject.ranks):
         generation = (await subject.victim.status(rank)).generation
         await subject.order("restart", rank, "--drain", str(drain_s))
@@ -232,7 +231,7 @@ async def test_a_rolling_restart_fails_no_request(subject: Subject, drain_s: int
 
 async def test_taking_ranks_out_of_work_fails_no_request(subject: Subject) -> None:
     """A follower's layers move and come back; under rank 0 new requests wait for a moment."""
-    load = await subject.load()
+    load = subject.load()
     before = await subject.life()
     for rank in reversed(range(subject.ranks)):
         await subject.order("drain", rank)
