@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from daemon.errors import StepFailed
 from daemon.text.answer import Delta
 
 if TYPE_CHECKING:
@@ -86,10 +85,6 @@ class Choice:
                 yield Update(self.index, delta, self._released() if self._keep_tokens else ())
         if batch.finish_reason:
             yield self._last(self.reader.finish(), batch.finish_reason)
-
-    def broken_off(self) -> StepFailed:
-        """The error for an engine that went silent in the middle."""
-        return StepFailed("the engine ended a sequence without saying why: try again")
 
     def _last(self, delta: Delta, reason: str) -> Update:
         self.finished = True

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
 
+    from daemon.errors import ClusterError
     from daemon.messages import SamplingParams, TokenOut
 
 
@@ -70,8 +71,14 @@ class Engine(Protocol):
         """The model as loaded; raises `NotReady` until the plan is made."""
         ...
 
-    def generate(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
-        """Tokens of one sequence. Closing the generator frees the sequence at the next step."""
+    def submit(
+        self, call: GenerateCall, deliver: Callable[[TokenBatch | ClusterError], None]
+    ) -> Callable[[], None]:
+        """Begin one sequence; what is returned frees it at the next step, if it has not ended.
+
+        ``deliver`` gets its batches as they come, never within this call; the last one has a
+        finish reason or is an error. It must not raise.
+        """
         ...
 
     async def probe(self) -> float:

@@ -1,7 +1,8 @@
 """Runs the sequences of one request side by side and merges what they bring.
 
-Owns the tasks: whoever leaves the `async with` cancels them, and with them the sequences. Knows
-nothing of HTTP. The queue is bounded: a slow reader slows its own sequences, nobody else's.
+Owns their lives: whoever leaves the `async with` ends them. Knows nothing of HTTP. What a step
+brings wakes the reader once, without tasks or queues in between: that is most of a token's price.
+What a slow reader has not taken yet waits here, at most `max_tokens` a sequence.
 """
 
 from __future__ import annotations
@@ -9,23 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from daemon.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from types import TracebackType
 
     from daemon.api.choice import Choice, Update
-    from daemon.api.engine import Engine, GenerateCall
+    from daemon.api.engine import Engine, GenerateCall, TokenBatch
 
 log = logging.getLogger(__name__)
 
-QUEUED_UPDATES = 64
-"""Per request. When it is full, its sequences wait (in the engine client's own flow control)."""
 ACCEPT_WAIT_S = 0.25
 """Refusals (queue full, not ready) come faster; after that, a stream starts without a token."""
 PAUSE_S = 10.0
@@ -58,20 +58,25 @@ class Generation:
         self._calls = calls
         self._pause_s = pause_s
         self._prompt_tokens = prompt_tokens
-        self._queue: asyncio.Queue[Update | Exception | None] = asyncio.Queue(QUEUED_UPDATES)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._arrived: list[Update] = []
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._leaves: list[Callable[[], None]] = []
         self._moved = False
         self._timer: asyncio.TimerHandle | None = None
-        self._first: list[Update] = []
-        self._error: Exception | None = None
         self.choices = choices
         self.first_token_at: float | None = None
         """`time.monotonic` of the first update."""
 
     async def __aenter__(self) -> Self:
         """Start all sequences."""
-        pairs = zip(self._calls, self.choices, strict=True)
-        self._tasks = [asyncio.create_task(self._pump(call, choice)) for call, choice in pairs]
+        try:
+            for call, choice in zip(self._calls, self.choices, strict=True):
+                deliver = partial(self._deliver, call, choice)
+                self._leaves.append(self._engine.submit(call, deliver))
+        except BaseException:
+            self._leave()
+            raise
         self._arm()
         return self
 
@@ -84,15 +89,13 @@ class Generation:
         """End all sequences that still run."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._leave()
 
     def break_off(self, error: Exception) -> None:
-        """Make ``error`` the next thing that the reader finds."""
-        self._error = error
-        if self._queue.empty():
-            self._queue.put_nowait(None)
+        """End all sequences; the reader finds ``error`` behind what has come."""
+        self._failure = self._failure or error
+        self._leave()
+        self._wake()
 
     async def accepted(self) -> None:
         """Wait a moment for the first update, so that a refusal can still be a status code.
@@ -100,13 +103,11 @@ class Generation:
         Raises:
             Exception: what the engine raised so far.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(ACCEPT_WAIT_S):
-                item = await self._queue.get()
-        except TimeoutError:
-            return
-        if item is not None:
-            self._first.append(self._checked(item))
+                await self._news()
+        if self._failure is not None and not self._arrived:
+            raise self._failure
 
     async def updates(self) -> AsyncGenerator[list[Update], None]:
         """What has come since the last time, in order; empty after a pause.
@@ -116,8 +117,7 @@ class Generation:
         """
         ending = len(self.choices)
         while ending:
-            batch = self._first or await self._next()
-            self._first = []
+            batch = await self._next()
             ending -= sum(1 for update in batch if update.finish_reason)
             yield batch
 
@@ -131,49 +131,51 @@ class Generation:
         )
 
     async def _next(self) -> list[Update]:
-        if self._error is not None:
-            raise self._error
-        item = await self._queue.get()
-        if item is None:
-            return []
-        batch = [self._checked(item)]
-        while not self._queue.empty():
-            item = self._queue.get_nowait()
-            if isinstance(item, Exception):
-                self._error = item  # raised next time: what came before it goes out first
-                break
-            if item is not None:
-                batch.append(item)
+        await self._news()
+        if not self._arrived and self._failure is not None:
+            raise self._failure
+        batch, self._arrived = self._arrived, []
+        self._moved = self._moved or bool(batch)
         return batch
 
-    def _checked(self, item: Update | Exception) -> Update:
-        if isinstance(item, Exception):
-            raise item
-        self._moved = True
-        if self.first_token_at is None:
-            self.first_token_at = time.monotonic()
-        return item
+    async def _news(self) -> None:
+        """Wait for updates, a failure or the end of a pause."""
+        if not self._arrived and self._failure is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
-    async def _pump(self, call: GenerateCall, choice: Choice) -> None:
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _deliver(
+        self, call: GenerateCall, choice: Choice, batch: TokenBatch | ClusterError
+    ) -> None:
+        """Take in what the engine brings; called by the reader of all requests: never raises."""
+        if isinstance(batch, ClusterError):
+            self.break_off(batch)
+            return
         try:
-            async with aclosing(self._engine.generate(call)) as batches:
-                async for batch in batches:
-                    for update in choice.read(batch):
-                        await self._queue.put(update)
-                    if choice.finished:
-                        return
-            raise choice.broken_off()
-        except ClusterError as error:
-            await self._queue.put(error)
+            self._arrived.extend(choice.read(batch))
         except Exception as error:
             log.exception("generation_failed", extra={"fields": {"request_id": call.request_id}})
-            await self._queue.put(error)
+            self.break_off(error)
+            return
+        if choice.finished:
+            self._leaves[choice.index]()
+        if self._arrived:
+            self.first_token_at = self.first_token_at or time.monotonic()
+            self._wake()
+
+    def _leave(self) -> None:
+        for leave in self._leaves:
+            leave()
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._tick)
 
     def _tick(self) -> None:
-        if not self._moved and self._queue.empty():
-            self._queue.put_nowait(None)
+        if not self._moved:
+            self._wake()
         self._moved = False
         self._arm()

@@ -12,6 +12,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -33,7 +34,7 @@ from protos import engine_pb2 as pb
 from protos import engine_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +73,14 @@ _ERRORS: dict[str, type[EngineError]] = {
 
 @dataclass(eq=False)
 class _Live:
-    """A request that has not ended. ``batches`` holds at most one entry per token."""
+    """A request that has not ended."""
 
     wire_id: str
     call: GenerateCall
+    deliver: Callable[[TokenBatch | ClusterError], None]
     generated: list[int] = field(default_factory=list[int])
     losses: int = 0
     """Sessions lost since its last token."""
-    batches: asyncio.Queue[TokenBatch | ClusterError] = field(
-        default_factory=asyncio.Queue[TokenBatch | ClusterError]
-    )
 
     def message(self, *, resumed: bool) -> pb.Command:
         """The request as it stands now: what was given out is not asked for again."""
@@ -145,30 +144,21 @@ class EngineClient:
             raise self._not_ready(error) from error
         return reply.seconds
 
-    async def generate(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
-        """Tokens of one sequence, through losses of rank 0. Closing it frees the sequence.
+    def submit(
+        self, call: GenerateCall, deliver: Callable[[TokenBatch | ClusterError], None]
+    ) -> Callable[[], None]:
+        """Tokens of one sequence, through losses of rank 0. See `daemon.api.engine.Engine`.
 
-        Raises:
-            EngineError: the request is refused, failed, or rank 0 stayed away for too long.
+        The error at the end says that the request is refused or failed, or that rank 0 stayed away
+        for too long.
         """
-        live = _Live(f"{call.request_id}/{next(self._numbers)}", call)
+        live = _Live(f"{call.request_id}/{next(self._numbers)}", call, deliver)
+        message = live.message(resumed=self._was_up)  # what can't be sent is raised, and not kept
         self._live[live.wire_id] = live
         self._open_session()
         if self._commands is not None:
-            self._commands.put_nowait(live.message(resumed=self._was_up))
-        ended = False
-        try:
-            while not ended:
-                batch = await live.batches.get()
-                if isinstance(batch, ClusterError):
-                    ended = True
-                    raise batch
-                ended = bool(batch.finish_reason)
-                yield batch
-        finally:
-            self._live.pop(live.wire_id, None)
-            if not ended and self._commands is not None:
-                self._commands.put_nowait(pb.Command(cancel=live.wire_id))
+            self._commands.put_nowait(message)
+        return partial(self._leave, live)
 
     async def close(self) -> None:
         """End the session; requests that are live end with `NotReady`."""
@@ -180,6 +170,15 @@ class EngineClient:
 
     def _open_channel(self) -> grpc.aio.Channel:
         return grpc.aio.insecure_channel(self._address, options=_CHANNEL_OPTIONS)
+
+    def _leave(self, live: _Live) -> None:
+        if self._live.pop(live.wire_id, None) is not None and self._commands is not None:
+            self._commands.put_nowait(pb.Command(cancel=live.wire_id))
+
+    def _fail(self, live: _Live, error: ClusterError) -> None:
+        # One failure may have made its reader leave others, whose turn would come next.
+        if self._live.pop(live.wire_id, None) is not None:
+            live.deliver(error)
 
     def _open_session(self) -> None:
         if self._session is None or self._session.done():
@@ -233,11 +232,11 @@ class EngineClient:
 
     def _accuse(self) -> None:
         """Count a lost session for every request; give up those that were there too often."""
-        for live in self._live.values():
+        for live in list(self._live.values()):
             live.losses += 1
             if live.losses >= MOST_LOSSES:
                 text = f"given up: rank 0 was lost {MOST_LOSSES} times in a row without a token"
-                live.batches.put_nowait(StepFailed(text))
+                self._fail(live, StepFailed(text))
 
     def _deliver(self, update: pb.Update) -> None:
         if self._outage_since_s is not None:
@@ -250,7 +249,7 @@ class EngineClient:
             return  # its reader has just left
         if update.HasField("error"):
             kind = _ERRORS.get(update.error.code, StepFailed)
-            live.batches.put_nowait(kind(update.error.message))
+            self._fail(live, kind(update.error.message))
             return
         tokens = tuple(_token(t.id, t) for t in update.tokens)
         following = live.call.prompt_ids[1:]
@@ -259,13 +258,13 @@ class EngineClient:
         self._was_up = True
         live.generated.extend(t.token for t in tokens)
         live.losses = 0
-        live.batches.put_nowait(
-            TokenBatch(tokens, update.finish_reason, update.cached_tokens, prompt)
-        )
+        if update.finish_reason:
+            del self._live[live.wire_id]
+        live.deliver(TokenBatch(tokens, update.finish_reason, update.cached_tokens, prompt))
 
     def _fail_all(self, error: NotReady) -> None:
-        for live in self._live.values():
-            live.batches.put_nowait(error)
+        for live in list(self._live.values()):
+            self._fail(live, error)
 
     def _not_ready(self, error: grpc.aio.AioRpcError) -> NotReady:
         ours = error.code() == grpc.StatusCode.UNAVAILABLE and "rank" in (error.details() or "")

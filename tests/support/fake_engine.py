@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daemon.api.engine import GenerateCall, ModelInfo, TokenBatch
+from daemon.errors import ClusterError
 from daemon.messages import TokenOut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from daemon.errors import ClusterError
     from daemon.text.model import TextModel
 
 
@@ -34,6 +35,7 @@ class FakeEngine:
         self.batch_size = 1
         self.cached_tokens = 0
         self.probes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.probe_error: ClusterError | None = None
 
     def ids(self, text: str) -> list[int]:
@@ -67,17 +69,35 @@ class FakeEngine:
             raise self.probe_error
         return 0.001
 
-    async def generate(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
+    def submit(
+        self, call: GenerateCall, deliver: Callable[[TokenBatch | ClusterError], None]
+    ) -> Callable[[], None]:
         """See `daemon.api.engine.Engine`."""
         self.calls.append(call)
         self.live += 1
+        task = asyncio.create_task(self._run(call, deliver))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return partial(self._cancel, task)
+
+    @staticmethod
+    def _cancel(task: asyncio.Task[None]) -> None:
+        task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.live -= 1
+
+    async def _run(
+        self, call: GenerateCall, deliver: Callable[[TokenBatch | ClusterError], None]
+    ) -> None:
         try:
             if self.refusal is not None:
                 raise self.refusal
             async for batch in self._batches(call):
-                yield batch
-        finally:
-            self.live -= 1
+                deliver(batch)
+        except ClusterError as error:
+            deliver(error)
 
     async def _batches(self, call: GenerateCall) -> AsyncGenerator[TokenBatch, None]:
         tokens = self.reply(call)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from daemon.api.choice import Choice
 from daemon.errors import NotReady, PeerLost, QueueFull, StepFailed
+from tests.support.fake_engine import FakeEngine
 
 if TYPE_CHECKING:
     from httpx import Response
@@ -240,15 +242,19 @@ async def test_an_error_in_the_middle_of_a_stream(api: ServedApi) -> None:
             pass
 
 
+@pytest.mark.parametrize("place", [(FakeEngine, "submit"), (Choice, "read")])
 async def test_bugs_are_logged_and_not_told(
-    api: ServedApi, caplog: pytest.LogCaptureFixture
+    api: ServedApi,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    place: tuple[type, str],
 ) -> None:
     """A 500 with a plain sentence; the traceback goes to the log."""
 
-    def broken(_: Any) -> list[int]:
+    def broken(*_: Any) -> list[int]:
         raise RuntimeError("secret detail")
 
-    api.engine.reply = broken
+    monkeypatch.setattr(*place, broken)
     response = await api.http.post(CHAT, json={"model": "demo", "messages": HI})
     assert response.status_code == 500
     assert "secret" not in error_of(response)["message"]

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from daemon.api.engine import GenerateCall
+from daemon.api.engine import GenerateCall, TokenBatch
 from daemon.client.engine import MOST_LOSSES, EngineClient, sampling_to_proto
 from daemon.engine_service import EngineService, call_from_proto, handlers
-from daemon.errors import InvalidRequest, NotReady, StepFailed
+from daemon.errors import ClusterError, InvalidRequest, NotReady, StepFailed
 from daemon.messages import SamplingParams
 from protos import engine_pb2 as pb
 from tests.support.engine_server import CONTEXT, EngineServer
 from tests.support.fake_cluster import expected
 from tests.support.ports import free_ports
+from tests.support.token_stream import generate
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 def call(prompt: tuple[int, ...] = (1, 2, 3), count: int = 8) -> GenerateCall:
@@ -33,7 +34,7 @@ def call(prompt: tuple[int, ...] = (1, 2, 3), count: int = 8) -> GenerateCall:
 
 async def text(client: EngineClient, request: GenerateCall) -> list[int]:
     """All tokens of a request."""
-    return [t.token async for batch in client.generate(request) for t in batch.tokens]
+    return [t.token async for batch in generate(client, request) for t in batch.tokens]
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_answer_goes_on_after_the_loss_of_rank_0() -> None:
     server = EngineServer()
     client = EngineClient("127.0.0.1", server.port)
     tokens: list[int] = []
-    async for batch in client.generate(call(count=300)):
+    async for batch in generate(client, call(count=300)):
         tokens += [t.token for t in batch.tokens]
         if len(tokens) in {20, 120}:
             await asyncio.to_thread(server.stop)
@@ -164,7 +165,7 @@ async def test_leaving_frees_the_sequence() -> None:
     """A client that leaves must not hold memory on any rank."""
     server = EngineServer()
     client = EngineClient("127.0.0.1", server.port)
-    stream = client.generate(call(count=CONTEXT // 2))
+    stream = generate(client, call(count=CONTEXT // 2))
     await anext(stream)
     assert server.sequences_held == 1
     await stream.aclose()
@@ -177,12 +178,32 @@ async def test_end_of_a_session_frees_its_sequences() -> None:
     """An API process that dies leaves nothing behind on the ranks."""
     server = EngineServer()
     client = EngineClient("127.0.0.1", server.port)
-    stream = client.generate(call(count=CONTEXT // 2))
+    stream = generate(client, call(count=CONTEXT // 2))
     await anext(stream)
     await client.close()
     await server.wait_until_free()
     with pytest.raises(NotReady, match="shutting down"):
         _ = [batch async for batch in stream]
+    await asyncio.to_thread(server.stop)
+
+
+async def test_a_reader_may_leave_all_its_sequences_when_one_fails() -> None:
+    """The choices of one request end together; each is told once at most."""
+    server = EngineServer()
+    client = EngineClient("127.0.0.1", server.port)
+    leaves: list[Callable[[], None]] = []
+    errors: list[ClusterError] = []
+
+    def deliver(batch: TokenBatch | ClusterError) -> None:
+        if isinstance(batch, ClusterError):
+            errors.append(batch)
+            for leave in leaves:
+                leave()
+
+    leaves += [client.submit(call(count=CONTEXT // 2), deliver) for _ in range(3)]
+    await until(lambda: server.sequences_held == 3)
+    await client.close()
+    assert [type(error) for error in errors] == [NotReady]
     await asyncio.to_thread(server.stop)
 
 
