@@ -95,7 +95,7 @@ def _endless(model: str) -> dict[str, int]:
 def _api_process(port: int) -> int:
     """Who listens there; connections that have just ended have no process."""
     listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    return next(int(c.pid) for c in listening if c.pid and c.laddr.port == port)
+    return next(int(c.pid) for c in listening if c.pid and c.laddr and c.laddr.port == port)
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
