@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from daemon.execution.cpu import runtime
 from daemon.execution.cpu.machine import Machine
+from daemon.execution.loading import load_stage
+from daemon.execution.skeleton import intercepted
 from daemon.messages import OpenSequence, Row, SamplingParams, Step
 from daemon.shard import LoadedShard
 from tests.support import staged
@@ -76,3 +78,26 @@ def test_steps_compile_nothing_once_layers_are_there(
     _serve(again)
     assert code.compiled == 0
     assert said == ["layers 0 to 7"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lo", "hi", "layers"),
+    [("dense", 0, 8, [0, 7]), ("8bit", 2, 5, [2, 4]), ("hybrid", 0, 8, [0, 3, 7])],
+)
+def test_layers_like_one_before_are_passed_over(
+    model_folder: Callable[[str], Path], name: str, lo: int, hi: int, layers: list[int]
+) -> None:
+    """A large rank that comes back is waited for; one layer of a kind builds all that it needs."""
+    stage = load_stage(model_folder(name), lo, hi)
+    ran: list[int] = []
+
+    def make_call(index: int, kind: type[Any]) -> Callable[..., Any]:
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            ran.append(lo + index)
+            return kind.__call__(layer, *args, **kwargs)
+
+        return call
+
+    with intercepted(stage.skeleton.layers[lo:hi], make_call):
+        stage.warm_up()
+    assert ran == layers
