@@ -198,6 +198,8 @@ def _add_chaos(chaos: argparse.ArgumentParser) -> None:
     chaos.add_argument("--model", default="demo", help="demo (default), a folder, or a hub id")
     chaos.add_argument("--streams", type=int, default=8, help="at a time (default 8)")
     chaos.add_argument("--only", metavar="FAULT,...", help="these faults instead of all")
+    text = "let all run undisturbed for so long before each fault (default 0)"
+    chaos.add_argument("--calm", type=float, default=0.0, metavar="SECONDS", help=text)
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:

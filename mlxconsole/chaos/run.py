@@ -41,6 +41,8 @@ class Plan:
     model: str
     streams: int
     faults: tuple[Fault, ...]
+    calm_s: float = 0.0
+    """Between the end of one fault, for every stream, and the next."""
 
 
 @dataclass
@@ -93,7 +95,9 @@ class Chaos:
             if time.monotonic() - began_s > self._plan.seconds:
                 return
             await _until_flowing(load)
-            await asyncio.sleep(chance.uniform(0.0, 0.5))  # at any moment of a step or an answer
+            await asyncio.sleep(
+                self._plan.calm_s + chance.uniform(0.0, 0.5)
+            )  # at any moment of a step or an answer
             ranks = choose_ranks(fault, self._plan.ranks, chance)
             incident = Incident(fault, ranks, time.monotonic() - began_s)
             window = _Window(incident, time.monotonic())

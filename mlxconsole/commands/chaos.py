@@ -39,8 +39,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     """
     if arguments.ranks < 2:
         raise SettingsError(f"--ranks {arguments.ranks}: chaos needs at least 2")
-    if arguments.streams < 1 or arguments.minutes <= 0:
-        raise SettingsError("--streams and --minutes must be over 0")
+    if arguments.streams < 1 or arguments.minutes <= 0 or arguments.calm < 0:
+        raise SettingsError("--streams and --minutes must be over 0, --calm not below it")
     faults = tuple(Fault)
     if arguments.only:
         known = {fault.name.lower(): fault for fault in Fault}
@@ -57,4 +57,5 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         model=arguments.model,
         streams=arguments.streams,
         faults=faults,
+        calm_s=arguments.calm,
     )
