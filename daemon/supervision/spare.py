@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DELAY_S = 2.0
+DELAY_S = 0.25
 """After a child is READY: its first steps, and the streams that wait for them, come first."""
 
 
