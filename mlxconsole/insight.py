@@ -91,8 +91,7 @@ def odd(store: Store) -> list[Oddity]:
 def _recent(store: Store) -> list[LogEntry]:
     past = store.timeline.shown
     end = past.log_end if past else store.log.end
-    numbers = range(max(end - ODD_LINES, store.log.start), end)
-    return [entry for entry in map(store.log.get, numbers) if entry is not None]
+    return store.log.between(end - ODD_LINES, end)
 
 
 def _hop_s(view: RankView, ranks: int) -> float:

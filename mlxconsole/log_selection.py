@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ _WEIGHTS = {name: weight for weight, name in enumerate(LEVELS)} | {"CRITICAL": l
 
 Key = tuple[float, int]
 """Time of a line on its rank's clock, then its number: equal times keep their arrival."""
+MOST_AT_ONCE = 30_000
+"""Lines that are looked through for a query in one go: the screen must not stand still."""
+key_of = attrgetter("time_s", "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class LogQuery:
             return False
         return not (self.hide and self.pattern) or self.finds(entry)
 
+    @property
+    def admits_all(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self.rank is None and self.level == LEVELS[0] and not (self.hide and self.pattern)
+
 
 def compiled(text: str) -> re.Pattern[str] | None:
     """The pattern for what was typed: lower case finds both cases; nothing is no pattern.
@@ -66,7 +75,6 @@ class LogSelection:
         self.until: int | None = None
         """Show only lines with smaller numbers: how the log looked when that line came."""
         self.lines: list[LogEntry] = []
-        self.keys: list[Key] = []
         self.taken = 0
         """Lines taken in since the last `choose`; grows when old ones are dropped, too."""
         self._next = 0
@@ -74,7 +82,7 @@ class LogSelection:
     def choose(self, query: LogQuery, until: int | None = None) -> None:
         """Start again with another query or end."""
         self.query, self.until = query, until
-        self.lines, self.keys = [], []
+        self.lines = []
         self.taken = self._next = 0
         self.take(0)
 
@@ -85,21 +93,23 @@ class LogSelection:
             Where the line that stood at ``top`` stands now.
         """
         end = self._ring.end if self.until is None else min(self.until, self._ring.end)
-        for number in range(max(self._next, self._ring.start), end):
-            entry = self._ring.get(number)
-            if entry is not None and self.query.admits(entry):
-                at = self._insert((entry.time_s, number), entry)
-                top += at <= top and at < len(self.lines) - 1
+        if not self.query.admits_all:
+            end = min(end, max(self._next, self._ring.start) + MOST_AT_ONCE)
+        fresh = self._ring.between(self._next, end)
+        if not self.query.admits_all:
+            fresh = [entry for entry in fresh if self.query.admits(entry)]
         self._next = max(self._next, end)
+        place = key_of(self.lines[top]) if top < len(self.lines) else None
+        if fresh:
+            self._merge(fresh)
         excess = len(self.lines) - self._ring.capacity
         if excess > 0:
-            del self.lines[:excess], self.keys[:excess]
-            top -= excess
-        return max(top, 0)
+            del self.lines[:excess]
+        return top if place is None else min(self.index(place), len(self.lines))
 
     def index(self, key: Key) -> int:
         """Where the line with this key stands, or would."""
-        return bisect_left(self.keys, key)
+        return bisect_left(self.lines, key, key=key_of)
 
     def find(self, start: int, step: int) -> int | None:
         """The nearest line from ``start`` on that the pattern is in; goes round at the ends."""
@@ -107,11 +117,12 @@ class LogSelection:
         places = ((start + step * n) % count for n in range(count))
         return next((at for at in places if self.query.finds(self.lines[at])), None)
 
-    def _insert(self, key: Key, entry: LogEntry) -> int:
-        self.taken += 1
-        at = len(self.keys)
-        if self.keys and key < self.keys[-1]:
-            at = bisect_left(self.keys, key)
-        self.keys.insert(at, key)
-        self.lines.insert(at, entry)
-        return at
+    def _merge(self, fresh: list[LogEntry]) -> None:
+        """Sort new lines in; only what is younger than the oldest of them moves."""
+        self.taken += len(fresh)
+        fresh.sort(key=key_of)
+        at = self.index(key_of(fresh[0]))
+        moving = self.lines[at:]
+        if moving:
+            fresh = sorted(moving + fresh, key=key_of)
+        self.lines[at:] = fresh

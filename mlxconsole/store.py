@@ -150,9 +150,8 @@ class Store:
 
     def note(self, text: str, level: str) -> None:
         """Record what the operator did here, and how it went, in the log and the events."""
-        done = [LogEntry(CONSOLE, self.wall_clock(), level, "console", text)]
-        self.log.extend(done)
-        self.events.extend(done)
+        for ring in (self.log, self.events):
+            ring.extend([LogEntry(CONSOLE, self.wall_clock(), level, "console", text)])
 
     def event(self, rank: int, kind: str, text: str, level: str) -> None:
         """Record what this console found out about a rank."""

@@ -87,9 +87,8 @@ class StockApp(App[None]):
             self._rates = [*self._rates, store.tokens_per_s(now_s) or 0.0][-2 * self.size.width :]
             self.query_one(Sparkline).data = self._rates
             log = self.query_one(RichLog)
-            for number in range(max(self._next_line, store.log.start), store.log.end):
-                if entry := store.log.get(number):
-                    log.write(_line(entry))
+            for entry in store.log.between(self._next_line, store.log.end):
+                log.write(_line(entry))
             self._next_line = store.log.end
 
 

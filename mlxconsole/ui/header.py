@@ -73,7 +73,7 @@ class Header(Static):
         text = header_text(self._store, now_s, width, count, read_only=self._read_only)
         if text != self._text:
             self._text = text
-            self.update(text)
+            self.update(text, layout=False)  # one line stays one line
 
     def on_resize(self) -> None:
         """Choose the parts for the new width."""

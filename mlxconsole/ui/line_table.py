@@ -45,15 +45,20 @@ class LineTable(ScrollView, can_focus=True):
         return self._lines[self.cursor][0] if self.cursor < len(self._lines) else ""
 
     def show(self, title: str, lines: list[tuple[str, str, str]]) -> None:
-        """Take lines of (key, text, tone); repaint only if a character changed."""
-        if (title, lines) == (self._title, self._lines):
-            return
-        key = self.selected
+        """Take lines of (key, text, tone); repaint those that changed."""
+        key, before = self.selected, self._lines
+        whole = title != self._title or len(lines) != len(before)
         self._title, self._lines = title, lines
-        self.virtual_size = Size(self.size.width, len(lines) + 1)
         keys = [line[0] for line in lines]
         self.cursor = keys.index(key) if key in keys else self.cursor
-        self.refresh()
+        if whole:
+            self.virtual_size = Size(self.size.width, len(lines) + 1)
+            self.refresh()
+            return
+        first = self.scroll_offset.y
+        for y in range(1, min(self.size.height, 1 + len(lines) - first)):
+            if lines[first + y - 1] != before[first + y - 1]:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of the window: the title, then lines from the scroll position on."""

@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection
+from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection, key_of
 from mlxconsole.ui.log_line import TIMES, LineForm, painted, rows
 from mlxconsole.ui.log_title import title
 
@@ -60,6 +60,7 @@ class LogView(ScrollView, can_focus=True):
         """With wrap: line and part of every row. Without, a row is a line."""
         self._taken = -1
         self._here: Key | None = None
+        self._titled = ""
         self._moving = False
         """We scroll, not the reader."""
         self._cache: LRUCache[tuple[LogEntry, int, bool], Strip] = LRUCache(1024)
@@ -71,8 +72,8 @@ class LogView(ScrollView, can_focus=True):
 
     def choose(self, query: LogQuery, until: int | None = None) -> None:
         """Show something else, keeping the place in time; a reader at the end stays there."""
-        keys, top = self.selection.keys, self._line_at(self.scroll_offset.y)
-        place = keys[top] if top < len(keys) else None
+        lines, top = self.selection.lines, self._line_at(self.scroll_offset.y)
+        place = key_of(lines[top]) if top < len(lines) else None
         self.selection.choose(query, until)
         self.seen = self.selection.taken
         self._repaint(self.selection.index(place) if place else 0)
@@ -89,7 +90,7 @@ class LogView(ScrollView, can_focus=True):
         if self.following:
             self.seen = self.selection.taken
             self._move_to(self.max_scroll_y)
-        self.border_title = title(self, self._store)
+        self._say_title()
 
     def render_line(self, y: int) -> Strip:
         """Row ``y`` of the window."""
@@ -97,7 +98,8 @@ class LogView(ScrollView, can_focus=True):
         line, part = self._rows[row] if self.wrap and row < len(self._rows) else (row, 0)
         if row >= self.virtual_size.height or line >= len(self.selection.lines):
             return Strip([Segment(" " * form.width, self._style("text"))])
-        entry, here = self.selection.lines[line], self.selection.keys[line] == self._here
+        entry = self.selection.lines[line]
+        here = self._here is not None and key_of(entry) == self._here
         strip = self._cache.get((entry, part, here))
         if strip is None:
             strip = Strip(painted(entry, part, form, here=here))
@@ -115,7 +117,7 @@ class LogView(ScrollView, can_focus=True):
         """Jump to the end when following starts."""
         if following and self.is_mounted:
             self.paint()
-        self.border_title = title(self, self._store)
+        self._say_title()
 
     def action_follow(self, following: bool | None = None) -> None:
         """Follow the end, or stop; without an argument the other of the two."""
@@ -142,7 +144,7 @@ class LogView(ScrollView, can_focus=True):
         if found is None:
             self.notify("No line has it" if self.wanted.pattern else "No pattern: / sets one")
             return
-        self._here = self.selection.keys[found]
+        self._here = key_of(self.selection.lines[found])
         self.following = False
         row = self._row_of(found)
         if not self.scroll_offset.y <= row < self.scroll_offset.y + self.size.height:
@@ -184,6 +186,11 @@ class LogView(ScrollView, can_focus=True):
         """Lay the lines out for the new width; stay at the end, if we were there."""
         self._repaint(self._line_at(self.scroll_offset.y))
 
+    def _say_title(self) -> None:
+        text = title(self, self._store)
+        if text != self._titled:  # Textual repaints the whole log for a title, the same one too
+            self._titled = self.border_title = text
+
     def _repaint(self, top: int) -> None:
         self._cache.clear()
         self._lay_out()
@@ -198,7 +205,23 @@ class LogView(ScrollView, can_focus=True):
         if self.wrap:
             parts = ((line, rows(entry, form)) for line, entry in enumerate(lines))
             self._rows = [(line, part) for line, count in parts for part in range(count)]
-        self.virtual_size = Size(form.width, len(self._rows) if self.wrap else len(lines))
+        self._grow(Size(form.width, len(self._rows) if self.wrap else len(lines)))
+
+    def _grow(self, size: Size) -> None:
+        """Take another height without laying the whole screen out, which costs more than a paint.
+
+        Only the appearance of the scroll bar changes what other widgets have.
+        """
+        shown, before = self.show_vertical_scrollbar, self.virtual_size
+        if size == before:
+            return
+        appears = shown != (size.height > self.size.height) and self.size.height > 0
+        if size.width != before.width or appears:
+            self.virtual_size = size
+            return
+        self.set_reactive(LogView.virtual_size, size)
+        if shown:
+            self.vertical_scrollbar.window_virtual_size = size.height
 
     def _line_at(self, row: int) -> int:
         if not self.wrap or not self._rows:

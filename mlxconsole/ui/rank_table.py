@@ -71,7 +71,9 @@ class RankTable(ScrollView, can_focus=True):
         self._ordered_at_s = float("-inf")
         self._chosen = False
         """Whether the operator has chosen a line: until then the cursor is on the first."""
-        self._rows: tuple[Row, ...] = ()
+        self._columns = rank_columns.fit(0)
+        self._rows: dict[int, Row] = {}
+        """Of the ranks that were in sight at the last paint."""
         self.tagged: set[int] = set()
         """Ranks that actions are about, together."""
         self._title = ""
@@ -91,32 +93,37 @@ class RankTable(ScrollView, can_focus=True):
 
     def paint(self) -> None:
         """Take the store's present picture; repaint only if a character of it changed."""
-        columns = rank_columns.fit(self.size.width, len(self._order))
-        shown, now_s = self._store.shown, self._store.shown_at_s()
-        self._put_in_order(now_s)
-        rows = tuple(
-            (
-                rank in self.tagged,
-                *rank_columns.row(shown[rank], columns, now_s),
-                rank_columns.tone(shown[rank]),
-            )
-            for rank in self._order
-        )
-        title = rank_columns.titles(columns, self.sort, down=self.down)
-        if (rows, title) == (self._rows, self._title):
-            return
+        self._columns = rank_columns.fit(self.size.width, len(self._order))
+        before = self._order
+        self._put_in_order(self._store.shown_at_s())
+        title = rank_columns.titles(self._columns, self.sort, down=self.down)
+        first = self.scroll_offset.y
+        seen = self._order[first : first + max(self.size.height, 1)]
+        rows = {rank: self._row(rank) for rank in seen}
+        if title != self._title or before != self._order:
+            self.refresh()
+        else:
+            for y, rank in enumerate(seen, 1):
+                if rows[rank] != self._rows.get(rank):
+                    self.refresh(Region(0, y, self.size.width, 1))
         self._rows, self._title = rows, title
-        self.virtual_size = Size(self.size.width, len(rows) + 1)
-        self.refresh()
+        self.virtual_size = Size(self.size.width, len(self._order) + 1)
 
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of the window: the titles, then ranks from the scroll position on."""
         width, index = self.size.width, y - 1 + self.scroll_offset.y
         if y == 0:
             return self._strip(self._title, width, cursor=False)
-        if index >= len(self._rows):
+        if index >= len(self._order):
             return Strip([Segment(" " * width, self._style("text"))])
-        return self._strip(self._rows[index], width, cursor=index == self.cursor)
+        rank = self._order[index]
+        row = self._rows.get(rank) or self._row(rank)  # just scrolled into sight
+        return self._strip(row, width, cursor=index == self.cursor)
+
+    def _row(self, rank: int) -> Row:
+        view, now_s = self._store.shown[rank], self._store.shown_at_s()
+        parts = rank_columns.row(view, self._columns, now_s)
+        return (rank in self.tagged, *parts, rank_columns.tone(view))
 
     def action_cursor(self, step: int) -> None:
         """Move the cursor by ``step`` ranks."""

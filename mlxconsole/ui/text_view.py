@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -34,11 +34,16 @@ class TextView(ScrollView, can_focus=True):
         self._lines: list[Line] = []
 
     def show(self, lines: list[Line]) -> None:
-        """Take new lines; repaint only if a character changed."""
-        if lines != self._lines:
-            self._lines = lines
+        """Take new lines; repaint those that changed."""
+        before, self._lines = self._lines, lines
+        if len(before) != len(lines):
             self.virtual_size = Size(self.size.width, len(lines))
             self.refresh()
+            return
+        first = self.scroll_offset.y
+        for y in range(min(self.size.height, len(lines) - first)):
+            if lines[first + y] != before[first + y]:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def paint(self) -> None:
         """Bring the lines up to date."""

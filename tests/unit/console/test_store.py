@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxconsole.log_ring import LogEntry, LogRing, entry, one_line
+from mlxconsole.log_ring import LogEntry, LogRing, entry
 from mlxconsole.rates import Rate
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
@@ -116,12 +116,17 @@ def test_the_ring_keeps_numbers_while_it_drops_lines() -> None:
 
 def test_log_lines_are_safe_text() -> None:
     """Fields become key=value; control characters must not reach the terminal."""
-    assert one_line(LogLine(event="joined", fields_json='{"rank": 1, "ok": true}')) == (
-        "joined rank=1 ok=True"
+    assert (
+        one_line(event="joined", fields_json='{"rank": 1, "ok": true}') == "joined rank=1 ok=True"
     )
-    assert one_line(LogLine(event="\x1b[2Jboo\nhoo")) == " [2Jboo hoo"
-    assert one_line(LogLine(event="odd", fields_json="[1]")) == "odd [1]"
-    assert one_line(LogLine(event="odd", fields_json="{")) == "odd {"
+    assert one_line(event="\x1b[2Jboo\nhoo") == " [2Jboo hoo"
+    assert one_line(event="odd", fields_json="[1]") == "odd [1]"
+    assert one_line(event="odd", fields_json="{") == "odd {"
+
+
+def one_line(**fields: str) -> str:
+    """A received line as it is shown."""
+    return entry(0, LogLine(**fields)).text
 
 
 def test_the_header_gives_up_the_least_needed_first() -> None:
@@ -175,7 +180,7 @@ def test_a_log_line_begins_with_what_differs() -> None:
     """Ids are long: they come last, or a screen of 80 cells shows nothing else."""
     fields = '{"request_id": "req_1", "method": "GET", "reason": "", "status": 200, "seconds": 0.1}'
     line = LogLine(event="request", source="api", fields_json=fields)
-    assert one_line(line) == "request status=200 seconds=0.1 method=GET request_id=req_1"
+    assert entry(0, line).text == "request status=200 seconds=0.1 method=GET request_id=req_1"
     death = LogLine(
         event="exit", source="supervisor", fields_json='{"text": "killed"}', level="INFO"
     )
