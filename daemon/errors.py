@@ -16,6 +16,7 @@
     |   |-- MessageTooLarge
     |   `-- CodecError           bytes that are no message of ours
     |-- StaleGeneration          an action on an old picture of a rank
+    |-- NotAllowed               an action by somebody who is not the operator
     `-- EngineError              a request can't be served
         |-- InvalidRequest
         |   `-- KvTooSmall       it needs more KV memory than there is
@@ -130,6 +131,10 @@ class StaleGeneration(ClusterError):
     """The rank has been restarted since the caller looked: look again, then decide."""
 
 
+class NotAllowed(ClusterError):
+    """The daemon takes no actions from this caller; the text says what it would want."""
+
+
 class EngineError(ClusterError):
     """A request can't be served."""
 
@@ -167,6 +172,7 @@ GRPC_CODES: dict[type[ClusterError], str] = {
     RecvTimeout: "DEADLINE_EXCEEDED",
     SendTimeout: "DEADLINE_EXCEEDED",
     StaleGeneration: "FAILED_PRECONDITION",
+    NotAllowed: "PERMISSION_DENIED",
     InvalidRequest: "INVALID_ARGUMENT",
     KvTooSmall: "OUT_OF_RANGE",
     QueueFull: "RESOURCE_EXHAUSTED",

@@ -1,119 +1,101 @@
-"""What needs an operator: rules over the store that raise and clear alerts.
+"""What needs an operator: the alerts that hold now, with hysteresis and acknowledgement.
 
 Pure; the store's clock is the only one. Whoever paints calls `look` before.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlxconsole.units import duration
+from mlxconsole import alert_rules
+from mlxconsole.alert_settings import AlertSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlxconsole.store import RankView, Store
 
-SILENT_S = 2.0
-"""Frames come every 250 ms."""
-STUCK_S = 10.0
-"""Without a step while sequences live. One step of a large model on a slow machine takes seconds:
-an alert that cries at those would be ignored."""
-MEMORY_RAISE, MEMORY_CLEAR = 0.90, 0.85
-SKEW_RAISE_S, SKEW_CLEAR_S = 2.0, 1.0
-"""Lines of ranks are merged by their own clocks: with more, the log's order misleads."""
-FIRST_TOKEN_RAISE_S, FIRST_TOKEN_CLEAR_S = 10.0, 5.0
-LOOP_RESTARTS, LOOP_S = 3, 120.0
-
-
-RULES = ("down", "silent", "stuck", "memory", "restarts", "clock", "first token")
+EVERY_S = 1.0
+"""A rank whose state has not changed is looked at so often: 64 of them cost something."""
+Key = tuple[int, str]
+"""Rank and rule."""
 
 
 @dataclass(slots=True)
-class _Watched:
-    """What the rules remember of one rank."""
+class Alert:
+    """Something that needs somebody."""
 
-    steps: tuple[str, int] = ("", -1)
-    """boot_id and steps when the rank last got on."""
-    got_on_at_s: float = 0.0
-    restarts: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=256))
+    text: str
+    seen: bool = False
+    """Whether the operator has said so."""
 
 
 class Alerts:
     """The alerts that hold now; changes are recorded in the store's events."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._watched = {rank: _Watched() for rank in store.ranks}
-        self.active: dict[tuple[int, str], str] = {}
-        """By rank and rule: what is wrong, in words."""
+    def __init__(
+        self, store: Store, settings: AlertSettings | None = None, every_s: float = EVERY_S
+    ) -> None:
+        self._store, self._every_s = store, every_s
+        self.settings = settings or AlertSettings()
+        self.active: dict[Key, Alert] = {}
+        self.on_new: Callable[[str], None] = lambda _text: None
+        """Called with the words of every new alert."""
+        self._past = {rank: alert_rules.Past() for rank in store.ranks}
+        self._looked: dict[int, tuple[float, str, str]] = {}
+        self._since: dict[Key, float] = {}
+        """When a value that is not told of yet came over its bound."""
+
+    @property
+    def fresh(self) -> int:
+        """Alerts that nobody has acknowledged."""
+        return sum(not alert.seen for alert in self.active.values())
 
     def look(self) -> None:
         """Apply every rule to every rank."""
         now_s = self._store.clock()
         for rank, view in self._store.ranks.items():
-            found = self._found(view, self._watched[rank], now_s)
-            for rule in RULES:
-                self._settle(rank, rule, found.get(rule))
+            looked_s, contact, state = self._looked.get(rank, (float("-inf"), "", ""))
+            same = (contact, state) == (view.contact, view.state)
+            if not same or not 0 <= now_s - looked_s < self._every_s:
+                self._looked[rank] = (now_s, view.contact, view.state)
+                self._look_at(rank, view, now_s)
 
-    def _settle(self, rank: int, rule: str, text: str | None) -> None:
-        key = (rank, rule)
-        if text and key not in self.active:
-            self._store.event(rank, "alert", text, "ERROR" if rule == "down" else "WARNING")
-        elif not text and key in self.active:
-            self._store.event(rank, "alert over", self.active[key], "INFO")
-        if text:
-            self.active[key] = self.active.get(key, text)
-        else:
-            self.active.pop(key, None)
+    def acknowledge(self) -> int:
+        """The operator has seen them all; how many were new."""
+        new = [alert for alert in self.active.values() if not alert.seen]
+        for alert in new:
+            alert.seen = True
+            self._store.note(f"acknowledged: {alert.text}", "INFO")
+        return len(new)
 
-    def _found(self, view: RankView, watched: _Watched, now_s: float) -> dict[str, str]:
-        status, found = view.status, dict[str, str]()
-        if view.contact == "lost":
-            found["down"] = f"rank {view.member.rank}: no contact: {view.reason}"
-        if status is None or view.contact != "live":
-            return found
-        who = f"rank {status.rank}"
-        if view.state in {"DOWN", "FAILED"}:
-            found["down"] = f"{who} is {view.state}: {status.exit_cause or 'no cause known'}"
-        if now_s - view.seen_at_s > SILENT_S:
-            found["silent"] = f"{who} has not been heard of for over {duration(SILENT_S)}"
-        if self._stuck(view, watched, now_s):
-            found["stuck"] = f"{who} has live sequences and no step for over {duration(STUCK_S)}"
-        memory = status.memory
-        share = memory.mlx_active_bytes / memory.limit_bytes if memory.limit_bytes else 0.0
-        if self._is_over(status.rank, "memory", share, MEMORY_RAISE, MEMORY_CLEAR):
-            found["memory"] = f"{who} uses {share:.0%} of its memory"
-        found |= self._slow_or_off(view, status.rank, who)
-        watched.restarts.append((now_s, status.restarts))
-        while watched.restarts[0][0] < now_s - LOOP_S:
-            watched.restarts.popleft()
-        if status.restarts - watched.restarts[0][1] >= LOOP_RESTARTS:
-            found["restarts"] = f"{who} restarts again and again: {status.exit_cause}"
-        return found
+    def _look_at(self, rank: int, view: RankView, now_s: float) -> None:
+        rules = self.settings.rules
+        findings = alert_rules.found(view, self._past[rank], now_s, rules)
+        for rule, bounds in rules.items():
+            key, finding = (rank, rule), findings.get(rule)
+            if not bounds.enabled or finding is None:
+                self._since.pop(key, None)
+                self._clear(key)
+                continue
+            value, text = finding
+            if key in self.active:
+                if value < bounds.cleared_below:
+                    self._clear(key)
+            elif value < bounds.raised_at:
+                self._since.pop(key, None)
+            elif now_s - self._since.setdefault(key, now_s) >= bounds.for_s:
+                self._raise(key, text)
 
-    def _slow_or_off(self, view: RankView, rank: int, who: str) -> dict[str, str]:
-        found = dict[str, str]()
-        skew_s = abs(view.clock_skew_s or 0.0)
-        if self._is_over(rank, "clock", skew_s, SKEW_RAISE_S, SKEW_CLEAR_S):
-            found["clock"] = f"{who}: its clock is {skew_s:.1f} s off ours"
-        first_s = view.figures.first_token.p95_s or 0.0
-        if self._is_over(rank, "first token", first_s, FIRST_TOKEN_RAISE_S, FIRST_TOKEN_CLEAR_S):
-            found["first token"] = (
-                f"one request in twenty waits {first_s:.0f} s for its first token"
-            )
-        return found
+    def _raise(self, key: Key, text: str) -> None:
+        rank, rule = key
+        self.active[key] = Alert(text)
+        self._store.event(rank, "alert", text, "ERROR" if rule == "down" else "WARNING")
+        self.on_new(text)
 
-    def _is_over(self, rank: int, rule: str, value: float, above: float, until: float) -> bool:
-        """With hysteresis: raised above one bound, over under a lower one."""
-        return value > (until if (rank, rule) in self.active else above)
-
-    @staticmethod
-    def _stuck(view: RankView, watched: _Watched, now_s: float) -> bool:
-        status = view.status
-        if status is None:
-            return False
-        steps = (status.boot_id, status.counters.steps)
-        if steps != watched.steps or view.state != "READY" or not status.sequences:
-            watched.steps, watched.got_on_at_s = steps, now_s
-        return now_s - watched.got_on_at_s > STUCK_S
+    def _clear(self, key: Key) -> None:
+        alert = self.active.pop(key, None)
+        if alert is not None:
+            self._since.pop(key, None)
+            self._store.event(key[0], "alert over", alert.text, "INFO")

@@ -29,6 +29,8 @@ RANK_ACTIONS = {
 DOWN_TIMEOUT_S = 15.0
 RECORD_LIMIT_MB = 1024
 WHY_S = 4.0
+CAPSULE_MINUTES = 10.0
+THEMES = ("dark", "light", "colour-blind")
 
 COMMANDS = {
     "up": ("up", "up"),
@@ -39,6 +41,7 @@ COMMANDS = {
     **dict.fromkeys(RANK_ACTIONS, ("act", "act")),
     "cancel": ("act", "cancel"),
     "record": ("recording", "record"),
+    "capsule": ("recording", "capsule"),
     "replay": ("recording", "replay"),
     "plan": ("plan", "plan"),
     "bench": ("bench", "bench"),
@@ -97,6 +100,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let the console act on a cluster that is not on this machine",
     )
+    top.add_argument("--alerts", type=Path, metavar="FILE", help="bounds of the console's alerts")
+    top.add_argument(
+        "--theme", choices=THEMES, help="colours of the console; ctrl-t goes through them"
+    )
+    top.add_argument("--ascii", action="store_true", help="draw the console in ASCII only")
     form = top.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a versioned document on one line")
     form.add_argument("--plain", action="store_true", help="sentences (default)")
@@ -120,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     _add_generation(cancel)
     _add_recording(
         commands.add_parser("record", help="keep all that ranks say in a file"),
+        commands.add_parser("capsule", help="the last minutes of all ranks as one file"),
         commands.add_parser("replay", help="show a recording or a capsule in the console"),
     )
     _add_plan(commands.add_parser("plan", help="who would hold what, before anybody loads it"))
@@ -132,13 +141,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_recording(record: argparse.ArgumentParser, replay: argparse.ArgumentParser) -> None:
+def _add_recording(
+    record: argparse.ArgumentParser,
+    capsule: argparse.ArgumentParser,
+    replay: argparse.ArgumentParser,
+) -> None:
     record.add_argument("file", type=Path, metavar="FILE", help="a new file")
     record.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     record.add_argument(
         "--limit-mb", type=int, default=RECORD_LIMIT_MB, metavar="MIB", help="stop at this size"
     )
     _add_target(record)
+    capsule.add_argument(
+        "--minutes",
+        type=float,
+        default=CAPSULE_MINUTES,
+        metavar="N",
+        help=f"how far back (default {CAPSULE_MINUTES:g}), as far as ranks still know",
+    )
+    capsule.add_argument(
+        "--folder", type=Path, default=Path(), help="where it goes (default: here)"
+    )
+    _add_target(capsule)
     replay.add_argument("file", type=Path, metavar="FILE", help="a recording or a capsule")
     replay.add_argument("--speed", type=float, default=1.0, help="times as fast (default 1)")
     replay.add_argument(

@@ -59,6 +59,8 @@ class RankView:
     next_log: int = 0
     """Sequence number of the log line that comes next: history after a reconnect repeats."""
     next_event: int = 0
+    lines_lost: int = 0
+    """Log lines that its supervisor dropped because this console read too slowly."""
     recent: tuple[float | None, ...] = ()
     """Tokens per second in the last pictures."""
     troubles: tuple[LogEntry, ...] = ()
@@ -100,6 +102,8 @@ class Store:
         """The recent past; its cursor is what all views show."""
         self.requests = RequestTable()
         """The live requests, as rank 0 told last."""
+        self.start_command = "mlxconsole up"
+        """What starts the ranks, as it is said when none of them answers."""
         self.log_lines_lost = 0
         """Lines that supervisors dropped because this console read too slowly."""
 
@@ -131,6 +135,10 @@ class Store:
         """The requests at that moment."""
         past = self.timeline.shown
         return RequestTable.FromString(past.requests) if past else self.requests
+
+    def nobody_answered(self) -> bool:
+        """Whether no rank has ever been heard of, and not for want of time."""
+        return all(v.status is None and v.contact == "lost" for v in self.ranks.values())
 
     def ready_count(self) -> int:
         """Ranks that are READY as far as we see: a lost contact does not count."""
@@ -167,6 +175,7 @@ class Store:
         if frame.time_s:
             view.clock_skew_s = frame.time_s - self.wall_clock()
         self.log_lines_lost += frame.dropped
+        view.lines_lost += frame.dropped
         fresh = self._new_lines(view, frame)
         self.log.extend(fresh)
         troubles = tuple(line for line in fresh if line.level in TROUBLE_LEVELS)

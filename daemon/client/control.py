@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Self
 import grpc
 import grpc.aio
 
-from daemon.errors import ClusterError, InvalidRequest, NotReady, QueueFull, StaleGeneration
+from daemon.errors import (
+    ClusterError,
+    InvalidRequest,
+    NotAllowed,
+    NotReady,
+    QueueFull,
+    StaleGeneration,
+)
+from daemon.operator_token import credentials, operator_token
 from protos import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ _CHANNEL_OPTIONS: list[tuple[str, int]] = [
 _ERRORS: dict[grpc.StatusCode, type[ClusterError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: StaleGeneration,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
     grpc.StatusCode.RESOURCE_EXHAUSTED: QueueFull,
 }
 
@@ -43,11 +52,13 @@ _ERRORS: dict[grpc.StatusCode, type[ClusterError]] = {
 class ControlClient:
     """Calls on the supervisor at ``host:port``; the first one connects.
 
-    All calls raise `NotReady` when no daemon answers there, or not in time.
+    All calls raise `NotReady` when no daemon answers there, or not in time; those that act,
+    `NotAllowed` when the daemon wants another operator token than this process has.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, token: str | None = None) -> None:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._credentials = credentials(operator_token() if token is None else token)
         self._channel = grpc.aio.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
         self._stub: control_pb2_grpc.ControlAsyncStub = control_pb2_grpc.ControlStub(self._channel)
 
@@ -136,7 +147,7 @@ class ControlClient:
             generation=generation, drain_timeout_s=drain_timeout_s, reason=reason
         )
         try:
-            return await self._stub.Restart(request, timeout=timeout_s)
+            return await self._stub.Restart(request, timeout=timeout_s, metadata=self._credentials)
         except grpc.aio.AioRpcError as error:
             raise self._error(error, timeout_s) from error
 
@@ -151,7 +162,7 @@ class ControlClient:
         calls = {"drain": self._stub.Drain, "undrain": self._stub.Undrain, "kill": self._stub.Kill}
         request = control_pb2.ActionRequest(generation=generation, reason=reason)
         try:
-            return await calls[action](request, timeout=timeout_s)
+            return await calls[action](request, timeout=timeout_s, metadata=self._credentials)
         except grpc.aio.AioRpcError as error:
             raise self._error(error, timeout_s) from error
 
@@ -172,7 +183,7 @@ class ControlClient:
             generation=generation, request_id=request_id, reason=reason
         )
         try:
-            return await self._stub.Cancel(request, timeout=timeout_s)
+            return await self._stub.Cancel(request, timeout=timeout_s, metadata=self._credentials)
         except grpc.aio.AioRpcError as error:
             raise self._error(error, timeout_s) from error
 
@@ -187,7 +198,7 @@ class ControlClient:
         """
         request = control_pb2.ShutdownRequest(grace_s=grace_s)
         try:
-            return await self._stub.Shutdown(request, timeout=timeout_s)
+            return await self._stub.Shutdown(request, timeout=timeout_s, metadata=self._credentials)
         except grpc.aio.AioRpcError as error:
             raise self._error(error, timeout_s) from error
 

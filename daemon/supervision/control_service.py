@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import grpc.aio
 
-from daemon import __version__, ports
+from daemon import __version__, operator_token, ports
 from daemon.errors import ClusterError, grpc_code
 from protos import control_pb2, control_pb2_grpc
 
@@ -84,9 +84,11 @@ class Supervised(Protocol):
 class ControlService(control_pb2_grpc.ControlServicer):
     """Answers the calls of consoles and commands."""
 
-    def __init__(self, supervised: Supervised, settings: Settings) -> None:
+    def __init__(self, supervised: Supervised, settings: Settings, token: str = "") -> None:
         self._supervised = supervised
         self._settings = settings
+        self._token = token
+        """The operator's; without one only callers on this machine may act."""
 
     async def GetStatus(  # noqa: N802  named by control.proto
         self, request: control_pb2.GetStatusRequest, context: Context
@@ -130,6 +132,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.RestartRequest, context: Context
     ) -> control_pb2.ActionReply:
         """Stop the worker and start it again."""
+        await self._authorise(context)
         try:
             generation = self._supervised.restart(
                 request.generation,
@@ -147,6 +150,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.ShutdownRequest, context: Context
     ) -> control_pb2.ActionReply:
         """End this rank."""
+        await self._authorise(context)
         self._supervised.shutdown(max(0.0, request.grace_s), f"shut down by {context.peer()}")
         return control_pb2.ActionReply(
             message="shutting down", generation=self._supervised.status().generation
@@ -180,6 +184,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         self, request: control_pb2.ActionRequest, context: Context
     ) -> control_pb2.ActionReply:
         """End the worker with SIGKILL."""
+        await self._authorise(context)
         try:
             generation = self._supervised.kill(
                 request.generation, f"killed by {_who(request.reason, context)}"
@@ -198,6 +203,7 @@ class ControlService(control_pb2_grpc.ControlServicer):
         text: str,
         **details: str,
     ) -> control_pb2.ActionReply:
+        await self._authorise(context)
         try:
             self._supervised.order(
                 name,
@@ -208,6 +214,14 @@ class ControlService(control_pb2_grpc.ControlServicer):
         except ClusterError as error:
             return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
         return control_pb2.ActionReply(message=text, generation=request.generation)
+
+    async def _authorise(self, context: Context) -> None:
+        """Let operators act; end the call of anybody else."""
+        try:
+            operator_token.check(self._token, context.invocation_metadata() or (), context.peer())
+        except ClusterError as error:
+            log.warning("action_refused", extra={"fields": {"peer": context.peer()}})
+            await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
 
     async def Trace(  # noqa: N802  named by control.proto
         self, request: control_pb2.TraceRequest, context: Context

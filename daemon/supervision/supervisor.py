@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from daemon import __version__, ports
 from daemon.errors import NotReady, SettingsError, StaleGeneration
+from daemon.operator_token import FILE_VARIABLE, VARIABLE, operator_token
 from daemon.settings import listening
 from daemon.supervision import control_service
 from daemon.supervision.child import Child
@@ -241,7 +242,7 @@ class Supervisor:
     async def _serve(self, on_listening: Callable[[], None]) -> None:
         part = self.settings.ranks[self.rank]
         purpose = f"rank {self.rank} control_port"
-        service = control_service.ControlService(self, self.settings)
+        service = control_service.ControlService(self, self.settings, operator_token())
         server = await control_service.serve(service, part.host, part.control_port, purpose)
         try:
             await self._check_child_ports()
@@ -331,6 +332,8 @@ def child_environment() -> dict[str, str]:
     # glibc: weights in pages of 2 MiB; one core read them up to a tenth faster.
     speed = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if sys.platform == "linux" else {}
     environment = {**speed, **os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    for name in (VARIABLE, FILE_VARIABLE):  # workers and the API process act on nobody
+        environment.pop(name, None)
     root = str(Path(__file__).resolve().parents[2])
     if root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         path = environment.get("PYTHONPATH")

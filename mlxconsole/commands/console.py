@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.errors import SettingsError
+from mlxconsole.alert_settings import find_settings
 from mlxconsole.commands.target import find_cluster, state_dir
 from mlxconsole.recording.reading import opened, span
 from mlxconsole.source.guarded import GuardedSource, on_loopback
@@ -15,14 +16,18 @@ from mlxconsole.source.live import LiveSource
 from mlxconsole.source.replay import Playback, ReplaySource
 from mlxconsole.store import Store
 from mlxconsole.ui.app import ConsoleApp
+from mlxconsole.ui.look import THEMES, Look, wants_ascii
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
     from pathlib import Path
 
+    from mlxconsole.alert_settings import AlertSettings
     from mlxconsole.cluster import Cluster
     from mlxconsole.local.state_dir import StateDir
+
+THEME_NAMES = dict(zip(("dark", "light", "colour-blind"), THEMES, strict=True))
 
 
 def console(arguments: argparse.Namespace) -> int:
@@ -37,7 +42,9 @@ def console(arguments: argparse.Namespace) -> int:
         )
     cluster = asyncio.run(find_cluster(arguments))
     read_only = not (arguments.allow_actions or on_loopback(cluster))
-    return watch(cluster, state_dir(arguments), read_only=read_only)
+    look = Look(THEME_NAMES.get(arguments.theme, ""), arguments.ascii or wants_ascii())
+    alerts = find_settings(arguments.alerts)
+    return watch(cluster, state_dir(arguments), read_only=read_only, alerts=alerts, look=look)
 
 
 def play(path: Path, *, speed: float, at_s: float) -> int:
@@ -76,9 +83,25 @@ def replaying(path: Path, *, speed: float, at_s: float) -> Generator[ConsoleApp]
         yield ConsoleApp(ReplaySource(header.cluster, recording.updates, playback), store)
 
 
-def watch(cluster: Cluster, state: StateDir, *, read_only: bool = False) -> int:
+def watch(
+    cluster: Cluster,
+    state: StateDir,
+    *,
+    read_only: bool = False,
+    alerts: AlertSettings | None = None,
+    look: Look | None = None,
+) -> int:
     """Run the console until the operator leaves it; its exit code."""
     source = GuardedSource(LiveSource(cluster), read_only=read_only, audit=state.audit)
-    app = ConsoleApp(source)
+    look = look or Look(ascii=wants_ascii())
+    store = Store(cluster)
+    store.start_command = _start_command(cluster, state)
+    app = ConsoleApp(source, store, alerts=alerts or find_settings(None), look=look)
     app.run()
     return app.return_code or 0
+
+
+def _start_command(cluster: Cluster, state: StateDir) -> str:
+    if on_loopback(cluster):
+        return f"mlxconsole up{state.flag}"
+    return "mlx-daemon --rank N --config cluster.toml, on each machine"

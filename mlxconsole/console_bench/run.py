@@ -26,6 +26,8 @@ LINES_PER_S = 100
 SETTLE_S = 3.0
 WATCH_S = 10.0
 KEYS = 40
+KEY_LIMIT_S = 3.0
+"""A key that has not shown by then counts as that long: a contestant that is overrun still ends."""
 MOST_WAIT_S = 0.4
 """Keys are pressed at random moments: those of the paints must not be preferred or avoided."""
 
@@ -96,7 +98,8 @@ def _press_keys(terminal: BenchTerminal, keys: int) -> Generator[float]:
         terminal.read_for(random.uniform(0.05, MOST_WAIT_S))
         step = 1 if number % 10 < 5 else -1
         at += step
-        yield terminal.press(b"j" if step > 0 else b"k", f">{at:>4} ".encode())
+        shows = f">{at:>4} ".encode()
+        yield terminal.press(b"j" if step > 0 else b"k", shows, KEY_LIMIT_S)
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -47,25 +47,36 @@ class BenchTerminal:
         self.process.wait()
         os.close(self._master)
 
-    def press(self, key: bytes, shows: bytes) -> float:
-        """Seconds from a key press until ``shows`` has come out."""
+    def press(self, key: bytes, shows: bytes, limit_s: float = LIMIT_S) -> float:
+        """Seconds from a key press until ``shows`` has come out, or ``limit_s``.
+
+        Raises:
+            StartFailed: the program has ended.
+        """
         self._tail = b""
         pressed_s = time.perf_counter()
         os.write(self._master, key)
-        self.wait_for(shows)
-        return time.perf_counter() - pressed_s
+        came = self._await(shows, limit_s)
+        return time.perf_counter() - pressed_s if came else limit_s
 
     def wait_for(self, text: bytes) -> None:
-        """Read on until ``text`` has come since the last press.
+        """Read on until ``text`` has come.
 
         Raises:
             StartFailed: it does not come.
         """
-        deadline_s = time.monotonic() + LIMIT_S
+        if not self._await(text, LIMIT_S):
+            raise StartFailed(f"never showed {text!r}; the last: {self._tail[-500:]!r}")
+
+    def _await(self, text: bytes, limit_s: float) -> bool:
+        deadline_s = time.monotonic() + limit_s
         while text not in self._tail:
-            if time.monotonic() > deadline_s or self.process.poll() is not None:
-                raise StartFailed(f"never showed {text!r}; the last: {self._tail[-500:]!r}")
+            if self.process.poll() is not None:
+                raise StartFailed(f"it ended before {text!r}; the last: {self._tail[-500:]!r}")
+            if time.monotonic() > deadline_s:
+                return False
             self._read(0.1)
+        return True
 
     def read_for(self, seconds: float) -> None:
         """Read whatever comes."""

@@ -27,9 +27,14 @@ class LiveSource:
     """A `Source` over the control ports of a cluster."""
 
     def __init__(
-        self, cluster: Cluster, first_retry_s: float = FIRST_S, most_retry_s: float = MOST_S
+        self,
+        cluster: Cluster,
+        first_retry_s: float = FIRST_S,
+        most_retry_s: float = MOST_S,
+        history_lines: int = HISTORY_LINES,
     ) -> None:
         self._cluster = cluster
+        self._history_lines = history_lines
         self.read_only = False
         """See `Source.read_only`."""
         self._retry_s = (first_retry_s, most_retry_s)
@@ -71,7 +76,7 @@ class LiveSource:
             reason = "the stream ended"
             try:
                 async with ControlClient(member.host, member.control_port) as client:
-                    async for frame in client.watch(history_lines=HISTORY_LINES):
+                    async for frame in client.watch(history_lines=self._history_lines):
                         backoff.reset()
                         sink(FrameArrived(member.rank, frame, time.monotonic()))
             except ClusterError as error:

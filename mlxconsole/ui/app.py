@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 
 from mlxconsole.alerts import Alerts
+from mlxconsole.log_ring import printable
 from mlxconsole.recording.flight import FlightRecorder
 from mlxconsole.store import Store
+from mlxconsole.ui.ascii_filter import AsciiFilter
+from mlxconsole.ui.look import COLOUR_BLIND, Look
 from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.terminal import GONE, end_without_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.command import Provider
+    from textual.filter import LineFilter
 
+    from mlxconsole.alert_settings import AlertSettings
     from mlxconsole.source.base import Source, Update
 
 PAINT_INTERVAL_S = 0.25
@@ -40,11 +45,23 @@ class ConsoleApp(App[None]):
         set()
     )  # the screen brings its own
 
-    def __init__(self, source: Source, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        store: Store | None = None,
+        alerts: AlertSettings | None = None,
+        look: Look | None = None,
+    ) -> None:
         super().__init__()
+        self.look_of = look or Look()
+        self._ascii = AsciiFilter(enabled=self.look_of.ascii)
+        self.register_theme(COLOUR_BLIND)
+        if self.look_of.theme:
+            self.theme = self.look_of.theme
         self.source = source
         self.store = store or Store(source.cluster)
-        self.alerts = Alerts(self.store)
+        self.alerts = Alerts(self.store, alerts)
+        self.alerts.on_new = self._signal
         self.flight = FlightRecorder(source.cluster, self.store.clock, self.store.wall_clock)
         """The last minutes, for a capsule."""
         self._looked_s = float("-inf")
@@ -52,6 +69,11 @@ class ConsoleApp(App[None]):
     def get_default_screen(self) -> MainScreen:
         """The main screen is the bottom of the stack."""
         return MainScreen(self.store, self.source, self.alerts, self.flight)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and ours for terminals without Unicode."""
+        found = super().get_line_filters()
+        return [*found, self._ascii] if self._ascii.enabled else found
 
     def on_mount(self) -> None:
         """Begin to follow and to paint; leave in order when told to."""
@@ -75,6 +97,14 @@ class ConsoleApp(App[None]):
         self._looked_s = self.store.clock()
         self.alerts.look()
         self.store.timeline.record(self.store)
+
+    def _signal(self, text: str) -> None:
+        """Make a new alert known beyond the screen, as far as the operator wants that."""
+        signals = self.alerts.settings.signals
+        if signals.bell:
+            self.bell()
+        if signals.notify and self._driver is not None:
+            self._driver.write(f"\x1b]9;mlxconsole: {printable(text)}\x07")
 
     def paint(self) -> None:
         """One frame: everything that changed since the last, written at once."""

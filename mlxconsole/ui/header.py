@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def header_text(
-    store: Store, now_s: float, width: int, alerts: int = 0, *, read_only: bool = False
+    store: Store, now_s: float, width: int, alerts: str = "", *, read_only: bool = False
 ) -> str:
     """The parts in order of importance, as many as fit into ``width``."""
     contacts = [view.contact for view in store.shown.values()]
@@ -49,12 +49,19 @@ def header_text(
     if store.playback and contact != live:
         needed.insert(1, (2, live))
     if alerts:
-        needed.insert(-3, (1, f"!{alerts}"))
+        needed.insert(-3, (1, alerts))
     if read_only:
         needed.append((3, "READ-ONLY"))
     while len(" | ".join(text for _, text in needed)) > width and len(needed) > 1:
         needed.remove(max(needed))
     return " | ".join(text for _, text in needed)[:width]
+
+
+def alerts_text(alerts: Alerts) -> str:
+    """How many are new, and how many the operator has seen and still hold."""
+    seen = len(alerts.active) - alerts.fresh
+    new = f"!{alerts.fresh}" if alerts.fresh else ""
+    return " ".join(part for part in (new, f"({seen} seen)" if seen else "") if part)
 
 
 class Header(Static):
@@ -68,9 +75,9 @@ class Header(Static):
 
     def paint(self) -> None:
         """Repaint if the text changed."""
-        width, count = max(self.size.width - 2, 1), len(self._alerts.active)
+        width, alerts = max(self.size.width - 2, 1), alerts_text(self._alerts)
         now_s = self._store.shown_at_s()
-        text = header_text(self._store, now_s, width, count, read_only=self._read_only)
+        text = header_text(self._store, now_s, width, alerts, read_only=self._read_only)
         if text != self._text:
             self._text = text
             self.update(text, layout=False)  # one line stays one line

@@ -56,7 +56,7 @@ def _identity(view: RankView, now_s: float) -> Iterator[Line]:
     yield "text", f"generation {status.generation}, up {up}, {_count(status.restarts, 'restart')}"
     if status.exit_cause:
         yield "dim", f"last end: {status.exit_cause}"
-    if progress := status.progress.layers_total:
+    if view.state == "LOADING" and (progress := status.progress.layers_total):
         done, total = size(status.progress.bytes_done), size(status.progress.bytes_total)
         yield "text", f"read {status.progress.layers_done} of {progress} layers, {done} of {total}"
 

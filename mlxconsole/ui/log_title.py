@@ -1,4 +1,4 @@
-"""The line above a log: whose lines, which of them, and whether it follows. Pure text."""
+"""What a log says about itself: whose lines, which of them, why there are none. Pure text."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def title(view: LogView, store: Store) -> str:
     if view.id == "log" and store.log_lines_lost:
         parts.append(f"{store.log_lines_lost} lost")
     return " | ".join(parts).replace("[", r"\[")
+
+
+def nothing(view: LogView, store: Store) -> str:
+    """What stands in place of lines when there are none."""
+    if store.nobody_answered():
+        return f"No rank answers. Start them: {store.start_command}"
+    if not view.ring.end:
+        return "Nothing has happened yet." if view.id == "events" else "No line has come yet."
+    return "No line is like that: L changes the level, Escape drops pattern and rank."

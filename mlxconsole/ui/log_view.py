@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Size
-from textual.reactive import reactive
+from textual.geometry import Region, Size
+from textual.reactive import Reactive, reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection, key_of
 from mlxconsole.ui.log_line import TIMES, LineForm, painted, rows
-from mlxconsole.ui.log_title import title
+from mlxconsole.ui.log_title import nothing, title
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -82,6 +83,8 @@ class LogView(ScrollView, can_focus=True):
         """Take new lines in; keep the reader's place whatever came before or was dropped."""
         before = top = self._line_at(self.scroll_offset.y)
         top = self.selection.take(top)
+        if not self.selection.lines:
+            self.refresh(Region(0, 0, self.size.width, 1))
         if self._taken != self.selection.taken:
             self._lay_out()
             if top != before and not self.following:
@@ -97,7 +100,8 @@ class LogView(ScrollView, can_focus=True):
         form, row = self._form(), self.scroll_offset.y + y
         line, part = self._rows[row] if self.wrap and row < len(self._rows) else (row, 0)
         if row >= self.virtual_size.height or line >= len(self.selection.lines):
-            return Strip([Segment(" " * form.width, self._style("text"))])
+            empty = nothing(self, self._store) if y == 0 and not self.selection.lines else ""
+            return Strip([Segment(empty.ljust(form.width)[: form.width], self._style("dim"))])
         entry = self.selection.lines[line]
         here = self._here is not None and key_of(entry) == self._here
         strip = self._cache.get((entry, part, here))
@@ -219,7 +223,8 @@ class LogView(ScrollView, can_focus=True):
         if size.width != before.width or appears:
             self.virtual_size = size
             return
-        self.set_reactive(LogView.virtual_size, size)
+        # Textual declares it a reactive, and its type as what one reads from it, too.
+        self.set_reactive(cast("Reactive[Size]", Widget.virtual_size), size)
         if shown:
             self.vertical_scrollbar.window_virtual_size = size.height
 

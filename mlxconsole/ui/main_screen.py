@@ -20,6 +20,7 @@ from mlxconsole.ui.chat_view import ChatView
 from mlxconsole.ui.commands import Command, Palette, commands, named
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.log_view import LogView
+from mlxconsole.ui.look import THEMES
 from mlxconsole.ui.main_keys import KEYS
 from mlxconsole.ui.panes import Panes
 from mlxconsole.ui.prompt import Prompt
@@ -63,7 +64,7 @@ class MainScreen(Screen[None]):
         self, store: Store, source: Source, alerts: Alerts, flight: FlightRecorder
     ) -> None:
         super().__init__(classes=f"page-{PAGES[0]}")
-        self._store, self._source = store, source
+        self._store, self._source, self._alerts = store, source, alerts
         self._timeline = store.timeline
         self._playback = store.playback
         self._read_only = source.read_only
@@ -246,6 +247,11 @@ class MainScreen(Screen[None]):
         """Write the last minutes of everything into a file."""
         await self._capsule.write()
 
+    def action_acknowledge(self) -> None:
+        """Take note of the alerts: the header counts only new ones."""
+        count = self._alerts.acknowledge()
+        self.notify(f"{count} acknowledged: page 6 lists them" if count else "No new alert")
+
     def action_density(self) -> None:
         """The table of ranks, then four to a line, then a column each."""
         now = self._grid.form if self.has_class("dense") else FORMS[0]
@@ -298,6 +304,11 @@ class MainScreen(Screen[None]):
         text = lines.get(self.page) or (f"{view.member.host}:{view.member.port}" if view else "")
         self.app.copy_to_clipboard(text)
         self.notify(f"Copied {text}", markup=False)
+
+    def action_theme(self) -> None:
+        """The next set of colours."""
+        now = THEMES.index(self.app.theme) if self.app.theme in THEMES else -1
+        self.app.theme = THEMES[(now + 1) % len(THEMES)]
 
     def action_zoom(self, alone: bool) -> None:
         """Show the focused pane alone, or all of the page again."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mlxconsole import cli
+from mlxconsole.recording.reading import opened
+from mlxconsole.source.base import FrameArrived
 from tests.unit.supervision.harness import Daemon, make_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -37,6 +36,16 @@ async def test_scripts_can_wait_for_and_follow_a_cluster(
         assert "does not hold: ranks=1" in capsys.readouterr().err
         assert await check("import os") == 2
         assert "no expression" in capsys.readouterr().err
+
+        # What the rank still knows, without a console that has been there.
+        folder = ["--folder", str(tmp_path), *connect]
+        assert await asyncio.to_thread(cli.main, ["capsule", "--minutes", "5", *folder]) == 0
+        path = Path(capsys.readouterr().out.partition(": ")[0])
+        assert path.parent == tmp_path
+        with opened(path) as recording:
+            frames = [u.frame for u in recording.updates if isinstance(u, FrameArrived)]
+        assert frames[0].events[0].kind == "start"
+        assert len(frames) > 2, "rates want more than one"
 
         command = [sys.executable, "-m", "mlxconsole", "--watch", *connect]
         reader = await asyncio.create_subprocess_exec(

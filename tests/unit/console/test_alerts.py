@@ -14,7 +14,7 @@ class World:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.store = Store(seeded.cluster(1), clock=lambda: self.now_s)
-        self.alerts = Alerts(self.store)
+        self.alerts = Alerts(self.store, every_s=0.0)
         self.status = seeded.status(0, 1)
 
     def after(self, seconds: float) -> set[str]:
@@ -52,7 +52,7 @@ def test_down_silence_and_lost_contact() -> None:
     assert world.after(0.25) == set()
     world.store.apply(ContactLost(0, "no daemon answers", world.now_s))
     assert world.rules() == {"down"}
-    assert world.alerts.active[0, "down"] == "rank 0: no contact: no daemon answers"
+    assert world.alerts.active[0, "down"].text == "rank 0: no contact: no daemon answers"
     world.status = seeded.down(0, 1, "killed by signal 9")
     assert world.after(0.25) == {"down"}
     world.status = seeded.status(0, 1)
@@ -118,3 +118,104 @@ def test_slow_first_tokens_are_told_of() -> None:
     world.status.first_token_times.counts[:] = slow
     assert world.after(0.5) == {"first token"}
     assert world.after(5.0) == set()
+
+
+def working(world: World, sequences: int, busy: float) -> None:
+    """A second in which one of two ranks computed a share of the time."""
+    counters = world.status.counters
+    counters.steps += 10
+    counters.compute_s += busy
+    counters.wall_s += 1.0
+    world.status.world_size, world.status.sequences = 2, sequences
+
+
+def test_a_bubble_counts_only_with_work_for_all_and_for_a_while() -> None:
+    """One stream on two ranks always leaves one of them idle: that is no fault."""
+    world = World()
+    for _ in range(90):
+        working(world, sequences=3, busy=0.4)
+        assert world.after(1.0) == set()
+    raised_after = 0
+    while "bubble" not in world.rules():
+        working(world, sequences=4, busy=0.4)
+        world.after(1.0)
+        raised_after += 1
+    assert 59 <= raised_after <= 62
+    for _ in range(4):
+        working(world, sequences=4, busy=0.75)
+        assert world.after(1.0) == {"bubble"}, "between the bounds it stays"
+    for _ in range(4):
+        working(world, sequences=4, busy=0.95)
+        world.after(1.0)
+    assert world.rules() == set()
+
+
+def test_a_slow_link_is_told_of_above_a_floor() -> None:
+    """Three times as long, but still a millisecond: nobody needs to get up."""
+    world = World()
+    link = world.status.links.add(peer=1, rtt_p50_s=0.0003, rtt_p99_s=0.003)
+    for _ in range(40):
+        world.status.counters.steps += 1
+        assert world.after(1.0) == set()
+    link = world.status.links[0]
+    link.rtt_p99_s = 0.05
+    for _ in range(40):
+        world.status.counters.steps += 1
+        world.after(1.0)
+    assert world.rules() == {"link"}
+    assert "to rank 1" in world.alerts.active[0, "link"].text
+
+
+def test_a_growing_queue_is_told_of_until_it_stops_growing() -> None:
+    """A long queue that gets shorter is on its way; a short one is none."""
+    world = World()
+    for depth, raised in ((0, False), (14, False), (30, True), (30, True), (25, True)):
+        world.status.counters.steps += 1
+        world.status.queue_depth = depth
+        assert (world.after(5.0) == {"queue"}) == raised, depth
+    world.status.counters.steps += 1
+    world.status.queue_depth = 10
+    assert world.after(5.0) == set()
+
+
+def test_lost_log_lines_are_told_of() -> None:
+    """Those that the worker dropped, and those that this console was too slow for."""
+    world = World()
+    world.status.sequences = 0
+    world.after(1.0)
+    world.status.counters.log_lines_dropped = 60
+    assert world.after(1.0) == set()
+    world.store.ranks[0].lines_lost = 50
+    assert world.after(1.0) == {"log drops"}
+    assert world.after(61.0) == set()
+
+
+def test_acknowledged_alerts_hold_but_are_not_new() -> None:
+    """What comes after that is new again, and who said so stands in the events."""
+    world = World()
+    world.status = seeded.down(0, 1, "killed by signal 9")
+    heard: list[str] = []
+    world.alerts.on_new = heard.append
+    assert world.after(1.0) == {"down"}
+    assert (world.alerts.fresh, len(heard)) == (1, 1)
+    assert world.alerts.acknowledge() == 1
+    assert world.after(1.0) == {"down"}
+    assert (world.alerts.fresh, world.alerts.acknowledge()) == (0, 0)
+    world.status = seeded.status(0, 1)
+    assert world.after(1.0) == set()
+    world.status = seeded.down(0, 1, "killed by signal 9")
+    world.after(1.0)
+    assert (world.alerts.fresh, len(heard)) == (1, 2)
+
+
+def test_ranks_are_looked_at_once_a_second_but_a_death_at_once() -> None:
+    """64 ranks at every paint would cost more than the paint."""
+    world = World()
+    world.alerts = Alerts(world.store)
+    world.status.memory.limit_bytes = world.status.memory.mlx_active_bytes
+    assert world.after(0.0) == {"memory"}
+    world.status.memory.limit_bytes *= 10
+    assert world.after(0.5) == {"memory"}
+    assert world.after(0.6) == set()
+    world.status = seeded.down(0, 1, "killed")
+    assert world.after(0.01) == {"down"}

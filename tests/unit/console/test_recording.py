@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.errors import SettingsError
+from mlxconsole.commands.recording import forget_before
 from mlxconsole.recording import form, reading
 from mlxconsole.recording.files import RecordingFile, write_capsule
 from mlxconsole.recording.flight import FlightRecorder
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
+from protos.control_pb2 import WatchFrame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,3 +224,16 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A typing error is the usual case."""
     with pytest.raises(SettingsError, match=r"can't read .*nowhere: No such file"):
         reading.span(tmp_path / "nowhere")
+
+
+def test_a_capsule_of_minutes_forgets_what_is_older() -> None:
+    """Supervisors keep lines, not minutes."""
+    frame = WatchFrame()
+    for time_s in (10.0, 20.0, 30.0):
+        frame.logs.add(time_s=time_s, event=f"at {time_s:g}")
+        frame.events.add(time_s=time_s)
+    forget_before(frame, 20.0)
+    assert [line.event for line in frame.logs] == ["at 20", "at 30"]
+    assert [event.time_s for event in frame.events] == [20.0, 30.0]
+    forget_before(frame, 0.0)
+    assert len(frame.logs) == 2

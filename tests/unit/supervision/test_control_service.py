@@ -15,6 +15,7 @@ from daemon.client.control import ControlClient
 from daemon.errors import (
     ClusterError,
     InvalidRequest,
+    NotAllowed,
     NotReady,
     PortInUse,
     QueueFull,
@@ -29,6 +30,9 @@ from tests.unit.supervision.harness import LIMIT_S, eventually, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+
+TOKEN = "0123456789abcdef"  # noqa: S105 - made up
 
 
 class FakeSupervisor:
@@ -81,13 +85,15 @@ class FakeSupervisor:
 
 
 @asynccontextmanager
-async def served(supervisor: FakeSupervisor) -> AsyncGenerator[ControlClient]:
-    """A client of a server of ``supervisor``."""
+async def served(
+    supervisor: FakeSupervisor, wanted: str = "", carried: str = ""
+) -> AsyncGenerator[ControlClient]:
+    """A client of a server of ``supervisor``, with the tokens that each of them has."""
     [port] = free_ports(1)
-    service = ControlService(supervisor, make_settings(ranks=2))
+    service = ControlService(supervisor, make_settings(ranks=2), wanted)
     server = await control_service.serve(service, "127.0.0.1", port, "rank 1 control_port")
     try:
-        async with ControlClient("127.0.0.1", port) as client:
+        async with ControlClient("127.0.0.1", port, carried) as client:
             yield client
     finally:
         await server.stop(None)
@@ -125,6 +131,36 @@ async def test_errors_cross_the_wire(error: ClusterError, raised: type[ClusterEr
     async with served(FakeSupervisor(error)) as client:
         with pytest.raises(raised, match=str(error)):
             await client.restart(1)
+
+
+@pytest.mark.parametrize("carried", ["", "another token!!!!"])
+async def test_without_the_operators_token_one_may_only_watch(carried: str) -> None:
+    """Whatever console it is: the daemon decides."""
+    supervisor = FakeSupervisor()
+    supervisor.rank = 0
+    async with served(supervisor, TOKEN, carried) as client:
+        for call in (
+            client.restart(4),
+            client.act("drain", 4),
+            client.act("undrain", 4),
+            client.act("kill", 4),
+            client.cancel("req_1", 4),
+            client.shutdown(),
+        ):
+            with pytest.raises(NotAllowed, match="MLXCONSOLE_OPERATOR_TOKEN"):
+                await call
+        assert (await client.get_status()).generation == 4
+        assert (await client.trace(3))[0].number == 7
+    assert supervisor.asked == [("trace", 3, 0)]
+
+
+async def test_the_operators_token_opens_all_actions() -> None:
+    """As without one on the daemon's own machine."""
+    supervisor = FakeSupervisor()
+    async with served(supervisor, TOKEN, TOKEN) as client:
+        await client.act("drain", 4)
+        await client.shutdown()
+    assert [asked[0] for asked in supervisor.asked] == ["drain", "shutdown"]
 
 
 @pytest.mark.parametrize("call", ["get_status", "get_cluster", "shutdown", "watch"])
