@@ -147,6 +147,7 @@ def call_from_proto(request: pb.GenerateRequest) -> Call:
         stop_ids=frozenset(request.stop_ids),
         generated=tuple(request.generated_ids),
         resumed=request.resumed,
+        client=request.client,
         sampling=SamplingParams(
             temperature=s.temperature,
             top_p=s.top_p,

@@ -33,6 +33,7 @@ COUNTERS = (
     "bytes_received",
     "prefix_lookup_tokens",
     "prefix_hit_tokens",
+    "telemetry_s",
 )
 
 
@@ -68,6 +69,8 @@ class RankFigures:
     wait_step_s: float | None = None
     send_step_s: float | None = None
     serialise_step_s: float | None = None
+    telemetry: float | None = None
+    """Share of the time that measuring and reporting took."""
     prefix_hits: float | None = None
     """Share of the prompt tokens looked up that were found."""
     stage: Percentiles = NOTHING
@@ -156,6 +159,7 @@ def _figures(first: _Reading, last: _Reading) -> RankFigures:
         wait_step_s=each("wait_s"),
         send_step_s=each("send_s"),
         serialise_step_s=each("serialise_s"),
+        telemetry=min(1.0, spent["telemetry_s"] / wall_s) if wall_s > 0 else None,
         prefix_hits=spent["prefix_hit_tokens"] / looked_up if looked_up else None,
         **{name[: -len("_times")]: _percentiles(first, last, name) for name in HISTOGRAMS},
         links={

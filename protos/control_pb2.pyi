@@ -168,6 +168,7 @@ class Counters(_message.Message):
     PREFIX_LOOKUP_TOKENS_FIELD_NUMBER: _builtins.int
     PREFIX_HIT_TOKENS_FIELD_NUMBER: _builtins.int
     PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    TELEMETRY_S_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     tokens_in: _builtins.int
     """prompt tokens run through this rank"""
@@ -194,6 +195,8 @@ class Counters(_message.Message):
     """of these, found there and not run again"""
     preemptions: _builtins.int
     """sequences put back into the queue for want of memory"""
+    telemetry_s: _builtins.float
+    """processor time of the threads that take and write these samples"""
     def __init__(
         self,
         *,
@@ -212,10 +215,11 @@ class Counters(_message.Message):
         prefix_lookup_tokens: _builtins.int = ...,
         prefix_hit_tokens: _builtins.int = ...,
         preemptions: _builtins.int = ...,
+        telemetry_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_s", b"compute_s", "evictions", b"evictions", "log_lines_dropped", b"log_lines_dropped", "preemptions", b"preemptions", "prefix_hit_tokens", b"prefix_hit_tokens", "prefix_lookup_tokens", b"prefix_lookup_tokens", "send_s", b"send_s", "serialise_s", b"serialise_s", "steps", b"steps", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "wait_s", b"wait_s", "wall_s", b"wall_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_received", b"bytes_received", "bytes_sent", b"bytes_sent", "compute_s", b"compute_s", "evictions", b"evictions", "log_lines_dropped", b"log_lines_dropped", "preemptions", b"preemptions", "prefix_hit_tokens", b"prefix_hit_tokens", "prefix_lookup_tokens", b"prefix_lookup_tokens", "send_s", b"send_s", "serialise_s", b"serialise_s", "steps", b"steps", "telemetry_s", b"telemetry_s", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "wait_s", b"wait_s", "wall_s", b"wall_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

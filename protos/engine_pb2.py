@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/engine.proto\x12\rmlxconsole.v1\"Z\n\x07\x43ommand\x12\x32\n\x08generate\x18\x01 \x01(\x0b\x32\x1e.mlxconsole.v1.GenerateRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ommand\"(\n\tLogitBias\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xab\x02\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x1a\n\x12repetition_penalty\x18\x08 \x01(\x02\x12,\n\nlogit_bias\x18\t \x03(\x0b\x32\x18.mlxconsole.v1.LogitBias\x12\x10\n\x08logprobs\x18\n \x01(\x08\x12\x14\n\x0ctop_logprobs\x18\x0b \x01(\r\x12\x0f\n\x07grammar\x18\x0c \x01(\t\x12\x17\n\x0fprompt_logprobs\x18\r \x01(\x08\"\xb2\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nprompt_ids\x18\x02 \x03(\r\x12\x15\n\rgenerated_ids\x18\x03 \x03(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x10\n\x08stop_ids\x18\x05 \x03(\r\x12)\n\x08sampling\x18\x06 \x01(\x0b\x32\x17.mlxconsole.v1.Sampling\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\",\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"L\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12&\n\x03top\x18\x03 \x03(\x0b\x32\x19.mlxconsole.v1.TopLogprob\"-\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc2\x01\n\x06Update\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06tokens\x18\x02 \x03(\x0b\x32\x14.mlxconsole.v1.Token\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12*\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.mlxconsole.v1.RequestError\x12$\n\x06prompt\x18\x06 \x03(\x0b\x32\x14.mlxconsole.v1.Token\"1\n\x07Updates\x12&\n\x07updates\x18\x01 \x03(\x0b\x32\x15.mlxconsole.v1.Update\"\x11\n\x0f\x44\x65scribeRequest\"\xd1\x01\n\nEngineInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06layers\x18\x03 \x01(\r\x12\x12\n\nvocab_size\x18\x04 \x01(\r\x12\x13\n\x0bmax_context\x18\x05 \x01(\r\x12\x12\n\nworld_size\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\r\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\x12\x0f\n\x07running\x18\n \x01(\r\x12\x0e\n\x06queued\x18\x0b \x01(\r\"\x0e\n\x0cProbeRequest\",\n\nProbeReply\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\r2\xcf\x01\n\x06\x45ngine\x12=\n\x07Session\x12\x16.mlxconsole.v1.Command\x1a\x16.mlxconsole.v1.Updates(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1e.mlxconsole.v1.DescribeRequest\x1a\x19.mlxconsole.v1.EngineInfo\x12?\n\x05Probe\x12\x1b.mlxconsole.v1.ProbeRequest\x1a\x19.mlxconsole.v1.ProbeReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/engine.proto\x12\rmlxconsole.v1\"Z\n\x07\x43ommand\x12\x32\n\x08generate\x18\x01 \x01(\x0b\x32\x1e.mlxconsole.v1.GenerateRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ommand\"(\n\tLogitBias\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xab\x02\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\r\n\x05top_k\x18\x03 \x01(\r\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x18\n\x10presence_penalty\x18\x06 \x01(\x02\x12\x19\n\x11\x66requency_penalty\x18\x07 \x01(\x02\x12\x1a\n\x12repetition_penalty\x18\x08 \x01(\x02\x12,\n\nlogit_bias\x18\t \x03(\x0b\x32\x18.mlxconsole.v1.LogitBias\x12\x10\n\x08logprobs\x18\n \x01(\x08\x12\x14\n\x0ctop_logprobs\x18\x0b \x01(\r\x12\x0f\n\x07grammar\x18\x0c \x01(\t\x12\x17\n\x0fprompt_logprobs\x18\r \x01(\x08\"\xc2\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nprompt_ids\x18\x02 \x03(\r\x12\x15\n\rgenerated_ids\x18\x03 \x03(\r\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x10\n\x08stop_ids\x18\x05 \x03(\r\x12)\n\x08sampling\x18\x06 \x01(\x0b\x32\x17.mlxconsole.v1.Sampling\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\x12\x0e\n\x06\x63lient\x18\x08 \x01(\t\",\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"L\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12&\n\x03top\x18\x03 \x03(\x0b\x32\x19.mlxconsole.v1.TopLogprob\"-\n\x0cRequestError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc2\x01\n\x06Update\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12$\n\x06tokens\x18\x02 \x03(\x0b\x32\x14.mlxconsole.v1.Token\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12*\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.mlxconsole.v1.RequestError\x12$\n\x06prompt\x18\x06 \x03(\x0b\x32\x14.mlxconsole.v1.Token\"1\n\x07Updates\x12&\n\x07updates\x18\x01 \x03(\x0b\x32\x15.mlxconsole.v1.Update\"\x11\n\x0f\x44\x65scribeRequest\"\xd1\x01\n\nEngineInfo\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06layers\x18\x03 \x01(\r\x12\x12\n\nvocab_size\x18\x04 \x01(\r\x12\x13\n\x0bmax_context\x18\x05 \x01(\r\x12\x12\n\nworld_size\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\r\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\x12\x0f\n\x07running\x18\n \x01(\r\x12\x0e\n\x06queued\x18\x0b \x01(\r\"\x0e\n\x0cProbeRequest\",\n\nProbeReply\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\r\n\x05\x65poch\x18\x02 \x01(\r2\xcf\x01\n\x06\x45ngine\x12=\n\x07Session\x12\x16.mlxconsole.v1.Command\x1a\x16.mlxconsole.v1.Updates(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1e.mlxconsole.v1.DescribeRequest\x1a\x19.mlxconsole.v1.EngineInfo\x12?\n\x05Probe\x12\x1b.mlxconsole.v1.ProbeRequest\x1a\x19.mlxconsole.v1.ProbeReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,25 +38,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLING']._serialized_start=173
   _globals['_SAMPLING']._serialized_end=472
   _globals['_GENERATEREQUEST']._serialized_start=475
-  _globals['_GENERATEREQUEST']._serialized_end=653
-  _globals['_TOPLOGPROB']._serialized_start=655
-  _globals['_TOPLOGPROB']._serialized_end=699
-  _globals['_TOKEN']._serialized_start=701
-  _globals['_TOKEN']._serialized_end=777
-  _globals['_REQUESTERROR']._serialized_start=779
-  _globals['_REQUESTERROR']._serialized_end=824
-  _globals['_UPDATE']._serialized_start=827
-  _globals['_UPDATE']._serialized_end=1021
-  _globals['_UPDATES']._serialized_start=1023
-  _globals['_UPDATES']._serialized_end=1072
-  _globals['_DESCRIBEREQUEST']._serialized_start=1074
-  _globals['_DESCRIBEREQUEST']._serialized_end=1091
-  _globals['_ENGINEINFO']._serialized_start=1094
-  _globals['_ENGINEINFO']._serialized_end=1303
-  _globals['_PROBEREQUEST']._serialized_start=1305
-  _globals['_PROBEREQUEST']._serialized_end=1319
-  _globals['_PROBEREPLY']._serialized_start=1321
-  _globals['_PROBEREPLY']._serialized_end=1365
-  _globals['_ENGINE']._serialized_start=1368
-  _globals['_ENGINE']._serialized_end=1575
+  _globals['_GENERATEREQUEST']._serialized_end=669
+  _globals['_TOPLOGPROB']._serialized_start=671
+  _globals['_TOPLOGPROB']._serialized_end=715
+  _globals['_TOKEN']._serialized_start=717
+  _globals['_TOKEN']._serialized_end=793
+  _globals['_REQUESTERROR']._serialized_start=795
+  _globals['_REQUESTERROR']._serialized_end=840
+  _globals['_UPDATE']._serialized_start=843
+  _globals['_UPDATE']._serialized_end=1037
+  _globals['_UPDATES']._serialized_start=1039
+  _globals['_UPDATES']._serialized_end=1088
+  _globals['_DESCRIBEREQUEST']._serialized_start=1090
+  _globals['_DESCRIBEREQUEST']._serialized_end=1107
+  _globals['_ENGINEINFO']._serialized_start=1110
+  _globals['_ENGINEINFO']._serialized_end=1319
+  _globals['_PROBEREQUEST']._serialized_start=1321
+  _globals['_PROBEREQUEST']._serialized_end=1335
+  _globals['_PROBEREPLY']._serialized_start=1337
+  _globals['_PROBEREPLY']._serialized_end=1381
+  _globals['_ENGINE']._serialized_start=1384
+  _globals['_ENGINE']._serialized_end=1591
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ from daemon.api.choice import Choice
 from daemon.api.constraints import has_form, is_constrained, make_grammar
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request
-from daemon.api.http import request_id
+from daemon.api.http import client, request_id
 from daemon.api.sampling import for_choice, sampling_params, token_budget
 from daemon.text.answer import ToolUse
 from daemon.text.grammar import Thinking
@@ -109,7 +109,9 @@ async def prepare_chat(context: ApiContext, request: ChatRequest) -> PreparedCha
         context.model_name,
         f"fp_{info.fingerprint[:10] if info else 'unknown'}",
         [
-            GenerateCall(call_id, prompt_ids, max_tokens, stop_ids, for_choice(sampling, i))
+            GenerateCall(
+                call_id, prompt_ids, max_tokens, stop_ids, for_choice(sampling, i), client()
+            )
             for i in range(n)
         ],
         [

@@ -13,7 +13,7 @@ from daemon.api.choice import Choice
 from daemon.api.completion_format import CompletionHead, CompletionStream, Echo, WholeCompletion
 from daemon.api.engine import GenerateCall
 from daemon.api.errors import bad_request, unsupported
-from daemon.api.http import event_stream, json_response, read_body, request_id
+from daemon.api.http import client, event_stream, json_response, read_body, request_id
 from daemon.api.running import start_generation
 from daemon.api.sampling import for_choice, sampling_params, token_budget
 from daemon.api.schemas.completion import CompletionRequest
@@ -148,7 +148,7 @@ def _call(
     sampling: SamplingParams,
 ) -> GenerateCall:
     stop_ids = () if request.ignore_eos else text.stop_ids
-    return GenerateCall(request_id(), prompt_ids, max_tokens, stop_ids, sampling)
+    return GenerateCall(request_id(), prompt_ids, max_tokens, stop_ids, sampling, client())
 
 
 async def _prompt_ids(

@@ -49,6 +49,8 @@ class GenerateCall:
     stop_ids: tuple[int, ...]
     """Each ends the sequence and is not given out."""
     sampling: SamplingParams
+    client: str = ""
+    """Who asked, for the console's table of requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,11 @@ _HTTP_MESSAGES = {
 }
 
 
+def client() -> str:
+    """The address that the present request came from; empty if the server does not know."""
+    return request.remote_addr or ""
+
+
 def request_id() -> str:
     """Id of the request being answered, as in its `x-request-id` header."""
     return str(request.scope[REQUEST_ID_KEY])  # type: ignore[typeddict-item]

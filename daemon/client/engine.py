@@ -93,6 +93,7 @@ class _Live:
                 stop_ids=self.call.stop_ids,
                 sampling=sampling_to_proto(self.call.sampling),
                 resumed=resumed,
+                client=self.call.client,
             )
         )
 

@@ -44,6 +44,8 @@ class Call:
     """Given out before an earlier loss of rank 0."""
     resumed: bool = False
     """The client has seen the cluster up: it waits for it rather than be refused."""
+    client: str = ""
+    """Who asked, for people."""
 
 
 class EngineFront:
@@ -91,6 +93,7 @@ class EngineFront:
             listener,
             generated=list(call.generated),
             resumed=call.resumed,
+            client=call.client,
         )
         self._inbox.put(Submit(sequence))
 

@@ -38,6 +38,8 @@ class Reporter:
         self._changed = threading.Condition(threading.RLock())
         self._closing = False
         self.dropped = 0
+        self._written_s = 0.0
+        """Processor time of the writing thread."""
         self._thread = threading.Thread(target=self._write_lines, name="reporter", daemon=True)
         self._thread.start()
 
@@ -46,14 +48,19 @@ class Reporter:
         self._put({"kind": "state", "state": state, "reason": reason, **details})
 
     def sample(self, **sections: Any) -> None:
-        """Report measurements.
+        """Report measurements; the calling thread's processor time counts as telemetry's.
 
         Args:
             sections: any of memory, counters, progress (mappings with the field names of
                 control.proto), layers (lo, hi), histograms (by name), links (mappings), requests
                 (rows and total), build, and the gauges of RankStatus by name.
         """
-        counters = {**sections.pop("counters", {}), "log_lines_dropped": self.dropped}
+        spent_s = time.thread_time() + self._written_s
+        counters = {
+            **sections.pop("counters", {}),
+            "log_lines_dropped": self.dropped,
+            "telemetry_s": round(spent_s, 6),
+        }
         self._put({"kind": "sample", "counters": counters, **sections})
 
     def log(self, level: str, event: str, /, **fields: Any) -> None:
@@ -102,6 +109,7 @@ class Reporter:
         while (line := self._next_line()) is not None:
             if alive:
                 alive = self._write(line)
+            self._written_s = time.thread_time()
         os.close(self._fd)
 
     def _next_line(self) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ Owns the event loop, the signals and the terminal while it runs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
@@ -80,6 +81,8 @@ class ConsoleApp(App[None]):
         self.run_worker(self.source.follow(self.take), exit_on_error=True)
         self.set_interval(PAINT_INTERVAL_S, self.paint)
         if not self.is_headless:
+            # What is here now stays: full collections, which hold the loop, need not look at it.
+            gc.freeze()
             loop = asyncio.get_running_loop()
             for number in LEAVE_SIGNALS:
                 loop.add_signal_handler(number, self.leave, 128 + number)

@@ -53,7 +53,10 @@ def _identity(view: RankView, now_s: float) -> Iterator[Line]:
     pid = status.worker_pid or UNKNOWN
     yield "text", f"worker {pid}, supervisor {status.supervisor_pid}, epoch {status.epoch}"
     up = duration(status.uptime_s) if status.worker_pid else UNKNOWN
-    yield "text", f"generation {status.generation}, up {up}, {_count(status.restarts, 'restart')}"
+    share = view.figures.telemetry
+    telling = "" if share is None else f", telemetry {share:.2%}"
+    restarts = _count(status.restarts, "restart")
+    yield "text", f"generation {status.generation}, up {up}, {restarts}{telling}"
     if status.exit_cause:
         yield "dim", f"last end: {status.exit_cause}"
     if view.state == "LOADING" and (progress := status.progress.layers_total):

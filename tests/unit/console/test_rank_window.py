@@ -25,6 +25,7 @@ def reading(at_s: float, *, boot_id: str = "a", step_s: float = 0.02) -> RankSta
             wait_s=at_s * 0.5,
             send_s=at_s * 0.1,
             wall_s=at_s,
+            telemetry_s=at_s * 0.003,
             prefix_lookup_tokens=10 * steps,
             prefix_hit_tokens=4 * steps,
         ),
@@ -43,6 +44,7 @@ def test_a_second_of_counters_gives_every_figure() -> None:
     assert figures.bubble == pytest.approx(0.6)
     assert (figures.wait, figures.send) == (pytest.approx(0.5), pytest.approx(0.1))
     assert figures.compute_step_s == pytest.approx(0.02)
+    assert figures.telemetry == pytest.approx(0.003)
     assert figures.prefix_hits == pytest.approx(0.4)
     assert figures.stage.p50_s == pytest.approx(0.02, rel=0.1)
     assert figures.links[1] == (pytest.approx(1000), pytest.approx(50))
