@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlxconsole.alert_settings import AlertSettings, Signals
+from mlxconsole.alert_settings import DEFAULTS, AlertSettings, Signals
 from mlxconsole.source import seeded
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.ui.app import ConsoleApp
@@ -58,7 +59,9 @@ async def test_a_acknowledges_and_the_header_counts_new_ones_only() -> None:
     source = FakeSource(seeded.cluster(2))
     source.show(0, seeded.frame(seeded.status(0, 2)))
     source.show(1, seeded.frame(seeded.down(1, 2, "killed by signal 9")))
-    app = ConsoleApp(source)
+    # On a slow machine these ranks would be silent before the test is over.
+    rules = {name: replace(bounds, enabled=name == "down") for name, bounds in DEFAULTS.items()}
+    app = ConsoleApp(source, alerts=AlertSettings(rules))
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         running = Console(app, pilot)
         await running.shows("| !1 |")
