@@ -17,9 +17,9 @@ from daemon.api.schemas.base import (
     NonEmpty,
     SamplingFields,
     Strict,
-    refusal,
     word_as_choice,
 )
+from daemon.api.schemas.content import RefusalPart, text_or_parts
 
 
 class TextPart(Lenient):
@@ -29,35 +29,10 @@ class TextPart(Lenient):
     text: str
 
 
-class RefusalPart(Lenient):
-    """A refusal in an assistant's message."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-_OTHER_MEDIA = {"image_url", "input_audio", "file", "image", "video_url", "audio_url"}
-
-
-def _text_as_part(value: Any) -> Any:
-    """Text alone is one part; parts that are not text are refused by name."""
-    if isinstance(value, str):
-        return [{"type": "text", "text": value}]
-    if isinstance(value, list):
-        for part in value:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and kind in _OTHER_MEDIA:
-                raise refusal(
-                    "unsupported_content",
-                    f"Content of type '{kind}' is not supported: this is a text model.",
-                )
-    return value
-
-
 Content = Annotated[
     list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]],
     Field(min_length=1),
-    BeforeValidator(_text_as_part, json_schema_input_type=str | list[TextPart | RefusalPart]),
+    text_or_parts("text", list[TextPart | RefusalPart]),
 ]
 
 

@@ -18,9 +18,9 @@ from daemon.api.schemas.base import (
     Metadata,
     NonEmpty,
     Strict,
-    refusal,
     word_as_choice,
 )
+from daemon.api.schemas.content import RefusalPart, text_or_parts
 
 
 class InputText(Lenient):
@@ -30,33 +30,9 @@ class InputText(Lenient):
     text: str
 
 
-class InputRefusal(Lenient):
-    """A refusal in an earlier answer."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-_OTHER_MEDIA = {"input_image", "input_file", "input_audio"}
-
-
-def _text_as_part(value: Any) -> Any:
-    if isinstance(value, str):
-        return [{"type": "input_text", "text": value}]
-    if isinstance(value, list):
-        for part in value:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and kind in _OTHER_MEDIA:
-                raise refusal(
-                    "unsupported_content",
-                    f"Content of type '{kind}' is not supported: this is a text model.",
-                )
-    return value
-
-
 InputContent = Annotated[
-    list[Annotated[InputText | InputRefusal, Field(discriminator="type")]],
-    BeforeValidator(_text_as_part, json_schema_input_type=str | list[InputText | InputRefusal]),
+    list[Annotated[InputText | RefusalPart, Field(discriminator="type")]],
+    text_or_parts("input_text", list[InputText | RefusalPart]),
 ]
 
 
