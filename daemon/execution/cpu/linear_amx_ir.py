@@ -6,6 +6,7 @@ adds its groups one after another, in float32. One row and many do the same, bit
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from llvmlite import ir
@@ -27,11 +28,15 @@ from daemon.execution.cpu.emit import (
 from daemon.execution.cpu.linear_ir import BIASES, CHUNK, ROWS, SCALES, W_ROW, K, N, W, X, Y
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from daemon.execution.cpu.emit import Value
     from daemon.execution.cpu.linear_ir import Weights
 
-WIDE = 2
-"""Tiles of outputs side by side."""
+WIDE = {1: 2, TILE_ROWS: 1}
+"""Tiles of outputs side by side, for one row and for tiles of rows."""
+SIDE_BY_SIDE = 6
+"""Additions after each product of a tile."""
 CHUNK_OUTPUTS = 64
 MOST_ROWS = 96
 """Rows of one call: they must fit the second-level cache beside some weights."""
@@ -118,12 +123,12 @@ class _Quantized:
     """What the two kernels share: outputs of a chunk in tiles, weights as bytes, products."""
 
     def __init__(self, e: Emit, weights: Weights, dtype: str, width: int) -> None:
-        self.e, self.weights, self.dtype, self.width = e, weights, dtype, width
+        self.e, self.weights, self.dtype, self.wide = e, weights, dtype, WIDE[width]
         self.n, self.k, self.w_row = e.argument(N), e.argument(K), e.argument(W_ROW)
         self.groups = e.b.udiv(self.k, i64(weights.group))
-        self.scales = _Scales(e, weights.dtype, self.groups, WIDE)
+        self.scales = _Scales(e, weights.dtype, self.groups, self.wide)
         self.step = min(weights.group, TILE_BYTES)
-        self.bytes = e.scratch(WIDE * TILE_ROWS * weights.group)
+        self.bytes = e.scratch(self.wide * TILE_ROWS * weights.group)
         columns = width * QUAD if width > 1 else DIGITS * QUAD
         c, b = (TILE_ROWS, columns), (self.step // QUAD, columns)
         a = (TILE_ROWS, self.step)
@@ -131,15 +136,16 @@ class _Quantized:
         self.tiles = Tiles(e, [c, c, c, c, a, a, b, b])
 
     def emit(self) -> None:
-        """The chunk, two tiles of outputs at a time; the last tile may run again over some."""
+        """The chunk, some tiles of outputs at a time; the last tile may run again over some."""
         e = self.e
         size = e.argument(CHUNK)
         first = e.mul(e.function.args[1], size)
         last = e.least(e.add(first, size), self.n)
-        wide = e.add(first, e.b.and_(e.b.sub(last, first), i64(-WIDE * TILE_ROWS)))
-        e.loop(first, wide, WIDE * TILE_ROWS, lambda o, _: self.block(o, WIDE))
+        step = self.wide * TILE_ROWS
+        whole = e.add(first, e.b.and_(e.b.sub(last, first), i64(-step)))
+        e.loop(first, whole, step, lambda o, _: self.block(o, self.wide))
         end = e.b.sub(last, i64(TILE_ROWS))
-        e.loop(wide, last, TILE_ROWS, lambda o, _: self.block(e.least(o, end), 1))
+        e.loop(whole, last, TILE_ROWS, lambda o, _: self.block(e.least(o, end), 1))
         self.tiles.release()
         e.finish()
 
@@ -196,7 +202,7 @@ class _OneRow(_Quantized):
     def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
         super().__init__(e, weights, dtype, 1)
         self.layout = Layout(e, e.pointer(X), self.k, weights.group, 1)
-        self.sums = [e.scratch(WIDE * TILE_ROWS * DIGITS * 4) for _ in range(2)]
+        self.sums = [e.scratch(self.wide * TILE_ROWS * DIGITS * 4) for _ in range(2)]
 
     def block(self, output: Value, count: int) -> None:
         """One group ahead with products: what they store is read when it has arrived."""
@@ -259,7 +265,7 @@ class _ManyRows(_Quantized):
     def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
         super().__init__(e, weights, dtype, TILE_ROWS)
         self.rows = e.argument(ROWS)
-        self.tile = WIDE * TILE_ROWS * TILE_ROWS * 4
+        self.tile = self.wide * TILE_ROWS * TILE_ROWS * 4
         self.sums = [e.scratch(DIGITS * self.tile) for _ in range(2)]
         self.totals = e.scratch(self.tile)
         self.size = Layout(e, e.pointer(X), self.k, weights.group, TILE_ROWS).size()
@@ -284,19 +290,28 @@ class _ManyRows(_Quantized):
         for line in range(count * TILE_ROWS):
             e.store_at(e.constant(0.0), self.totals, line * LANES * 4)
         last = e.b.sub(self.groups, i64(1))
-        self.product(output, count, i64(0), layout, self.sums[0])
+        for _ in self.product(output, count, i64(0), layout, self.sums[0]):
+            pass
 
         def group(g: Value, state: list[Value]) -> list[Value]:
             full, free = state
-            more = e.b.icmp_signed("<", g, last)
-            e.when(more, lambda: self.product(output, count, e.add(g, 1), layout, free))
-            self.add(count, g, full, layout)
+            # The product after the last is one too many: cheaper than a branch in the middle.
+            products = self.product(output, count, e.least(e.add(g, 1), last), layout, free)
+            additions = self.add(count, g, full, layout)
+            for _ in products:
+                # In turns, for tiles and vectors work side by side.
+                for _ in islice(additions, SIDE_BY_SIDE):
+                    pass
+            for _ in additions:
+                pass
             return [free, full]
 
         e.loop(0, self.groups, 1, group, self.sums)
 
-    def product(self, output: Value, count: int, g: Value, layout: Layout, target: Value) -> None:
-        """Whole numbers of a group, [digit][output][row]."""
+    def product(
+        self, output: Value, count: int, g: Value, layout: Layout, target: Value
+    ) -> Iterator[None]:
+        """Whole numbers of a group, [digit][output][row], tile by tile."""
         e, tiles = self.e, self.tiles
         steps = self.weights.group // self.step
         self.unpack(output, count, g)
@@ -304,7 +319,7 @@ class _ManyRows(_Quantized):
             for t in range(count):
                 self.load_weights(t, output, g, 0)
         for digit in range(DIGITS):
-            sums = [digit * count % 4 + t for t in range(count)]
+            sums = [(digit * count) % 4 + t for t in range(count)]
             for c in sums:
                 tiles.zero(c)
             for step in range(steps):
@@ -317,9 +332,10 @@ class _ManyRows(_Quantized):
             for t, c in enumerate(sums):
                 place = digit * self.tile + t * TILE_ROWS * TILE_BYTES
                 tiles.store(c, e.at(target, place), TILE_BYTES)
+                yield
 
-    def add(self, count: int, g: Value, source: Value, layout: Layout) -> None:
-        """A group's products, scaled, to the sums."""
+    def add(self, count: int, g: Value, source: Value, layout: Layout) -> Iterator[None]:
+        """A group's products, scaled, to the sums, output by output."""
         e = self.e
         factor = e.load_at(layout.factors(g), 0, e.vector)
         share = e.load_at(layout.sums(g), 0, e.vector)
@@ -334,6 +350,7 @@ class _ManyRows(_Quantized):
                 total = e.load_at(self.totals, line, e.vector)
                 total = _add_group(e, parts, (factor, share), (scale, bias), total)
                 e.store_at(total, self.totals, line)
+                yield
 
     def write(self, row: Value, output: Value, count: int) -> None:
         """Sums, [output][row], as rows of results."""
