@@ -6,7 +6,7 @@ Reading an address evaluates the array, on the calling thread.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 
@@ -139,6 +139,16 @@ class Arguments:
         self.address = ctypes.addressof(self.words)
 
 
+class Job(NamedTuple):
+    """One call of a kernel."""
+
+    kernel: int
+    arguments: Arguments
+    chunks: int
+    work: int
+    """Multiply-adds in all chunks."""
+
+
 class Output:
     """Memory for a kernel's result, used again by the next one: MLX copies it out."""
 
@@ -155,9 +165,16 @@ class Output:
             self._tensor.data = (ctypes.addressof(self._memory) + 63) & ~63
         return self._tensor.data
 
-    def array(self, shape: Sequence[int], dtype: str) -> mx.array:
-        """What was written, as an array of its own."""
+    def array(self, shape: Sequence[int], dtype: str, address: int = 0) -> mx.array:
+        """What was written, here or at ``address``, as an array of its own."""
         tensor = self._tensor
+        if address:
+            own = tensor.data
+            tensor.data = address
+            try:
+                return self.array(shape, dtype)
+            finally:
+                tensor.data = own
         tensor.ndim = len(shape)
         tensor.code, tensor.bits = _DLPACK[dtype]
         self._shape[: len(shape)] = shape

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
 from daemon.execution.cpu import attention_ir as ir
-from daemon.execution.cpu.arrays import DTYPES, Arguments, View
+from daemon.execution.cpu.arrays import DTYPES, Arguments, Job, View
 from daemon.execution.cpu.emit import ITEM_BYTES
 from daemon.execution.cpu.rows import float_bits
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from daemon.execution.cpu.runtime import Runtime
 
 MOST_WIDTH = 256
@@ -44,28 +47,64 @@ class Attention:
             and mask_kind(mask) in ir.MASKS
         )
 
+    def covers(self, width: int, mask: mx.array | str | None) -> bool:
+        """Whether queries, keys and values so wide have a kernel with such a mask."""
+        fits = width % self._runtime.lanes == 0 and width <= MOST_WIDTH
+        return fits and mask_kind(mask) in ir.MASKS
+
     def __call__(
         self, q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array | str | None
     ) -> mx.array:
         """(batch, heads, length, width)."""
-        runtime = self._runtime
-        batch, heads, length, depth = q.shape
+        runtime, dtype = self._runtime, DTYPES[q.dtype]
+        batch, heads, length, _ = q.shape
+        width = v.shape[-1]
+        with View(q) as view:
+            strides = view.strides()
+            if strides[-1] != ITEM_BYTES[dtype]:
+                return self(mx.contiguous(q), k, v, scale, mask)
+            target = runtime.output.reserve(batch * length * heads * width * ITEM_BYTES[dtype])
+            with self.job(view.address, strides, q.shape, (k, v), scale, mask, target) as job:
+                runtime.run(*job)
+        out = runtime.output.array((batch, length, heads, width), dtype)
+        return out.transpose(0, 2, 1, 3)
+
+    @contextmanager
+    def job(
+        self,
+        queries: int,
+        strides: Sequence[int],
+        shape: Sequence[int],
+        cached: tuple[mx.array, mx.array],
+        scale: float,
+        mask: mx.array | str | None,
+        target: int,
+    ) -> Generator[Job]:
+        """The call for queries at an address, good inside the block.
+
+        Args:
+            queries: where they are, (batch, heads, length, depth) of ``shape`` and ``strides``.
+            strides: in bytes.
+            shape: of the queries.
+            cached: keys and values.
+            scale: of the products.
+            mask: see `mask_kind`.
+            target: (batch, length, heads, width).
+        """
+        k, v = cached
+        batch, heads, length, depth = shape
         key_heads, keys, width = k.shape[1], k.shape[2], v.shape[-1]
-        dtype, kind = DTYPES[q.dtype], mask_kind(mask)
-        item, group = ITEM_BYTES[dtype], heads // key_heads
-        kernel = self._kernel(ir.Shape(dtype, depth, width, kind))
-        with View(q) as q_view, View(k) as k_view, View(v) as v_view:
-            strides = [view.strides() for view in (q_view, k_view, v_view)]
-            if any(axis[-1] != item for axis in strides):
-                return self(mx.contiguous(q), mx.contiguous(k), mx.contiguous(v), scale, mask)
-            target = runtime.output.reserve(batch * length * heads * width * item)
+        dtype, kind = DTYPES[k.dtype], mask_kind(mask)
+        # Masks that are arrays live until the kernel has run.
+        mask_array = _broadcast(mask, (batch, heads, length, keys), kind)
+        mx.eval(k, v)  # together: each evaluation is a change of threads
+        with ExitStack() as open_views:
+            k_view, v_view = (open_views.enter_context(_with_whole_rows(a)) for a in (k, v))
+            mask_view = None if mask_array is None else open_views.enter_context(View(mask_array))
+            group = heads // key_heads
             tiles = -(-group * length // ir.TILE)
-            # Masks that are arrays live until the kernel has run.
-            mask_array = _broadcast(mask, (batch, heads, length, keys), kind)
-            mask_view = None if mask_array is None else View(mask_array)
-            mask_strides = mask_view.strides() if mask_view else [0] * 4
             block = Arguments(
-                q_view.address,
+                queries,
                 k_view.address,
                 v_view.address,
                 target,
@@ -75,14 +114,15 @@ class Attention:
                 group,
                 length,
                 keys,
-                *(stride for axis in strides for stride in axis[:3]),
-                *mask_strides,
+                *strides[:3],
+                *k_view.strides()[:3],
+                *v_view.strides()[:3],
+                *(mask_view.strides() if mask_view else [0] * 4),
                 tiles,
             )
+            kernel = self._kernel(ir.Shape(dtype, depth, width, kind))
             work = batch * heads * length * keys * (depth + width)
-            runtime.run(kernel, block, batch * key_heads * tiles, work)
-        out = runtime.output.array((batch, length, heads, width), dtype)
-        return out.transpose(0, 2, 1, 3)
+            yield Job(kernel, block, batch * key_heads * tiles, work)
 
     def _kernel(self, shape: ir.Shape) -> int:
         if shape not in self._kernels:
@@ -93,6 +133,15 @@ class Attention:
                 kernel = self._runtime.kernel(other.name, ir.emit_attention, other)
                 self._kernels[other] = kernel
         return self._kernels[shape]
+
+
+def _with_whole_rows(array: mx.array) -> View:
+    """A view whose last axis has no gaps."""
+    view = View(array)
+    if view.strides()[-1] == array.itemsize:
+        return view
+    view.close()
+    return View(mx.contiguous(array))
 
 
 def mask_kind(mask: mx.array | str | None) -> str:

@@ -27,9 +27,10 @@ class Crew:
         self.threads = threads
         self._job = (_INT * JOB_WORDS)()
         job = ctypes.addressof(self._job)
-        names = ("crew", "crew_prepare", "crew_helper")
-        run, prepare, helper = machine.addresses("crew", names, emit_crew)
+        names = ("crew", "crew_prepare", "crew_helper", "crew_program")
+        run, prepare, helper, program = machine.addresses("crew", names, emit_crew)
         self._run = ctypes.CFUNCTYPE(None, _POINTER, _INT, _INT, _POINTER, _POINTER)(run)
+        self._program = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _INT)(program)
         self._address = job
         self._helpers = threads - 1
         ctypes.CFUNCTYPE(None, _POINTER)(prepare)(job)
@@ -49,6 +50,10 @@ class Crew:
     def run_here(self, kernel: int, arguments: int, chunks: int) -> None:
         """The same on this thread alone, for work too small to wake anybody."""
         self._run(self._address, 0, chunks, kernel, arguments)
+
+    def run_all(self, steps: int, count: int) -> None:
+        """Run ``count`` steps at an address one after another, see `crew_ir.STEP_WORDS`."""
+        self._program(self._address, steps, count)
 
 
 def _help(stay: object, job: ctypes.Array[_INT]) -> None:

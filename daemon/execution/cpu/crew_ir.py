@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Job block, int64 each; the last two are semaphores.
 LEFT, DONE_COUNT, TOTAL, KERNEL, ARGUMENTS, STOP, START, DONE = 0, 1, 2, 3, 4, 5, 8, 16
 JOB_WORDS = 24
+STEP_WORDS = 4
+"""Of a program: helpers, chunks, kernel, arguments."""
 KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64])
 
 
@@ -28,6 +30,7 @@ def emit_crew(module: ir.Module, name: str, lanes: int) -> None:
     _emit_work(work, lanes)
     _emit_helper(module, name + "_helper", lanes, work)
     _emit_run(module, name, lanes, work)
+    _emit_program(module, name + "_program", lanes, module.globals[name])
     signature = ir.FunctionType(I32, [PTR, I32, I32])
     prepare = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR]), name + "_prepare")
     e = Emit(prepare, lanes)
@@ -112,6 +115,20 @@ def _emit_run(module: ir.Module, name: str, lanes: int, work: ir.Function) -> No
             e.loop(0, e.least(helpers, e.b.sub(total, i64(1))), 1, lambda _index, _: _post(e, job))
             e.b.call(work, [job])
             _wait(e, job, DONE)
+    e.finish()
+
+
+def _emit_program(module: ir.Module, name: str, lanes: int, run: ir.Function) -> None:
+    """``name(job, steps, count)``: each step's words are what ``run`` takes after the job."""
+    e = Emit(ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, PTR, I64]), name), lanes)
+    job, steps, count = e.function.args
+
+    def step(index: Value, _: list[Value]) -> None:
+        here = e.at(steps, e.mul(index, STEP_WORDS * 8))
+        kinds = (I64, I64, PTR, PTR)
+        e.b.call(run, [job, *(e.load_at(here, at * 8, kind) for at, kind in enumerate(kinds))])
+
+    e.loop(0, count, 1, step)
     e.finish()
 
 

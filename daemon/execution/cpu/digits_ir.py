@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from daemon.execution.cpu.emit import Value
 
 DIGITS = 3
+GROUP_BYTES = 8
+"""A factor and a sum."""
 LANES = 16
 QUAD = 4
 """Neighbouring bytes of a row that one 32-bit product takes."""
@@ -32,11 +34,6 @@ _NAN = 0x7FC00000
 
 # Argument block of pack: source, target, rows, depth, row bytes of the source
 SOURCE, TARGET, ROWS, DEPTH, STRIDE = range(5)
-
-
-def row_bytes(depth: int, group: int) -> int:
-    """Memory of a row: digits, then a factor and a sum for each group."""
-    return depth * DIGITS + depth // group * 8
 
 
 class Layout:

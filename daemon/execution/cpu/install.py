@@ -17,6 +17,7 @@ from mlx import nn
 from daemon.execution.cpu import linear
 from daemon.execution.cpu.arrays import DTYPES
 from daemon.execution.cpu.attention import Attention
+from daemon.execution.cpu.block import FusedBlock, Parts
 from daemon.execution.cpu.rows import Angles, Norm, Rope, Swiglu
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def install_all(model: nn.Module, runtime: Runtime) -> int:
     modules = list({id(module): module for module in model.modules()}.values())
     dtypes = sorted({DTYPES[a.dtype] for m in modules for a in _arrays(m) if a.dtype in DTYPES})
     installer = _Installer(runtime, dtypes)
-    return sum(installer.install(module) for module in modules)
+    count = sum(installer.install(module) for module in modules)
+    # Last, for they are made of what the modules inside got.
+    return count + sum(installer.fuse(module) for module in modules)
 
 
 def _arrays(module: Any) -> list[mx.array]:
@@ -48,9 +51,12 @@ class _Installer:
         self._runtime, self._dtypes = runtime, dtypes
         self._angles: dict[bytes, Angles] = {}
         self._rebound: dict[type[Any], type[Any]] = {}
+        self._kernels: dict[int, Any] = {}
+        """By identity of modules, which the model keeps alive."""
+        self._swiglu, self._attention = Swiglu(runtime, dtypes), Attention(runtime)
         self._functions = {
-            (ACTIVATIONS, "swiglu"): partial(_swiglu, Swiglu(runtime, dtypes)),
-            (BASE, "scaled_dot_product_attention"): partial(_attention, Attention(runtime)),
+            (ACTIVATIONS, "swiglu"): partial(_swiglu, self._swiglu),
+            (BASE, "scaled_dot_product_attention"): partial(_attention, self._attention),
         }
 
     def install(self, module: Any) -> bool:
@@ -58,17 +64,37 @@ class _Installer:
         kind = type(module)
         if kind in {nn.Linear, nn.QuantizedLinear}:
             kernel = _linear_kernel(module, self._runtime)
+            if module.get("bias") is None:
+                self._kernels[id(module)] = kernel
             return _replace(module, "__call__", kernel, _with_bias(kernel, module))
         if kind in {nn.Embedding, nn.QuantizedEmbedding}:
             kernel = _linear_kernel(module, self._runtime)
             return _replace(module, "as_linear", kernel, kernel)
         if kind is nn.RMSNorm:
-            kernel = self._norm(module)
+            kernel = self._kernels[id(module)] = self._norm(module)
             return _replace(module, "__call__", kernel, kernel)
         if kind is nn.RoPE or kind.__name__ == "Llama3RoPE":
-            kernel = self._rope(module)
+            kernel = self._kernels[id(module)] = self._rope(module)
             return _replace(module, "__call__", kernel, kernel)
         return self._rebind(module)
+
+    def fuse(self, module: Any) -> bool:
+        """Give a block of the usual form one call for all its kernels."""
+        over = type(module).__dict__.get("over")  # a stage leaves its forward there, see `stage`
+        kind = type(module).__base__ if over else type(module)
+        parts = Parts.of(module, kind, self._kernel)
+        if parts is None:
+            return False
+        fused = FusedBlock(self._runtime, parts, self._attention, self._swiglu)
+        module.__class__ = kind
+        _replace(module, "__call__", fused, fused)
+        if over is not None:
+            module.__class__ = over(type(module))
+        return True
+
+    def _kernel(self, module: Any, kind: type[Any]) -> Any:
+        found = self._kernels.get(id(module))
+        return found if isinstance(found, kind) else None
 
     def _norm(self, module: Any) -> Norm | None:
         weight = module["weight"]

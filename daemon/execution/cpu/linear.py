@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from daemon.execution.cpu import linear_amx_ir as tiles
 from daemon.execution.cpu import linear_ir as ir
+from daemon.execution.cpu import plain_amx_ir as plain_tiles
 from daemon.execution.cpu.amx_ir import TILE_ROWS
-from daemon.execution.cpu.arrays import DTYPES, Arguments, View, contiguous
+from daemon.execution.cpu.arrays import DTYPES, Arguments, Job, View, contiguous
 from daemon.execution.cpu.emit import ITEM_BYTES
-from daemon.execution.cpu.ready import Form
+from daemon.execution.cpu.ready import Form, digits, floats, pairs
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
 
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (32, 64, 128)
+MOST_ROWS = min(ir.MOST_ROWS, tiles.MOST_ROWS, plain_tiles.MOST_ROWS)
+"""Of one call, whichever kernel runs."""
 
 
 @dataclass(frozen=True)
 class _Way:
-    """How rows are multiplied with weights."""
+    """How rows are multiplied with weights: a form and a kernel for one row, and for many."""
 
-    form: Form
-    one: int
-    """The kernel for one row."""
-    many: int
+    one: tuple[Form, int]
+    many: tuple[Form, int]
     chunk: int
     """Outputs of a call."""
     most_rows: int
@@ -42,20 +43,32 @@ class LinearKernel:
         """Prepare for ``arrays``: packed weights, scales and biases, or plain weights."""
         self._runtime = runtime
         self._views = [View(array) for array in arrays]
-        self._dtype = weights.dtype
+        self.dtype = weights.dtype
         self.outputs = arrays[0].shape[0]
         bits = weights.bits or 8 * ITEM_BYTES[weights.dtype]
         self.depth = arrays[0].shape[1] * arrays[0].itemsize * 8 // bits
-        self._way = way = _way(runtime, weights, self.outputs)
+        self._way = way = _way(runtime, weights, self.outputs, self.depth)
         places = [view.address for view in self._views] + [0, 0]
         self._arguments = Arguments(
             0, 0, *places[:3], self.outputs, self.depth, way.chunk, 1, self.depth * bits // 8
         )
         self._chunks = -(-self.outputs // way.chunk)
 
+    def form(self, rows: int) -> Form:
+        """What so many rows must become."""
+        return (self._way.many if rows > 1 else self._way.one)[0]
+
+    def job(self, source: int, target: int, rows: int) -> Job:
+        """The call for at most `MOST_ROWS` rows that are ready at ``source``."""
+        kernel = (self._way.many if rows > 1 else self._way.one)[1]
+        arguments = Arguments(*self._arguments.words)
+        words = arguments.words
+        words[ir.X], words[ir.Y], words[ir.ROWS] = source, target, rows
+        return Job(kernel, arguments, self._chunks, rows * self.outputs * self.depth)
+
     def accepts(self, x: mx.array) -> bool:
         """Whether ``x`` is of the dtype this was built for."""
-        return DTYPES.get(x.dtype) == self._dtype and x.shape[-1] == self.depth and x.size > 0
+        return DTYPES.get(x.dtype) == self.dtype and x.shape[-1] == self.depth and x.size > 0
 
     def __call__(self, x: mx.array) -> mx.array:
         """(..., depth) -> (..., outputs).
@@ -66,37 +79,44 @@ class LinearKernel:
         *outer, depth = x.shape
         rows = math.prod(outer)
         runtime, way, words = self._runtime, self._way, self._arguments.words
+        form, kernel = way.many if rows > 1 else way.one
+        output, row_bytes = runtime.output, self.outputs * ITEM_BYTES[self.dtype]
+        target = output.reserve(rows * row_bytes)
         # Even one row is made ready once here: each output would widen it again, and kernels for
         # one row are bound by instructions as well as by memory.
         with contiguous(x) as view:
-            source = runtime.ready.address(view, rows, depth, way.form)
-        output, row_bytes = runtime.output, self.outputs * ITEM_BYTES[self._dtype]
-        target = output.reserve(rows * row_bytes)
-        kernel = way.many if rows > 1 else way.one
-        for first in range(0, rows, way.most_rows):
-            here = min(way.most_rows, rows - first)
-            words[ir.X] = source + first * way.form.row_bytes(depth)
-            words[ir.Y], words[ir.ROWS] = target + first * row_bytes, here
-            work = here * self.outputs * depth
-            runtime.run(kernel, self._arguments, self._chunks, work)
-        return output.array((*outer, self.outputs), self._dtype)
+            source = runtime.ready.address(view, rows, depth, form)
+            for first in range(0, rows, way.most_rows):
+                here = min(way.most_rows, rows - first)
+                words[ir.X] = source + first * form.row_bytes(depth)
+                words[ir.Y], words[ir.ROWS] = target + first * row_bytes, here
+                work = here * self.outputs * depth
+                runtime.run(kernel, self._arguments, self._chunks, work)
+        return output.array((*outer, self.outputs), self.dtype)
 
 
-def _way(runtime: Runtime, weights: ir.Weights, outputs: int) -> _Way:
+def _way(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> _Way:
     """Tiles where the processor has them and they fit, vectors elsewhere."""
-    name = f"{weights.name}_{weights.dtype}"
-    if weights.bits and runtime.machine.has_tiles and outputs >= TILE_ROWS:
-        form = Form(weights.dtype, weights.group)
-        source, prefix, chunk, most = tiles, "tiles_", tiles.CHUNK_OUTPUTS, tiles.MOST_ROWS
+    name, dtype = f"{weights.name}_{weights.dtype}", weights.dtype
+    fits = runtime.machine.has_tiles and outputs >= TILE_ROWS
+    if fits and weights.bits:
+        one = runtime.kernel(f"tiles_one_{name}", tiles.emit_one_row, weights, dtype)
+        many = runtime.kernel(f"tiles_many_{name}", tiles.emit_many_rows, weights, dtype)
+        forms = digits(dtype, weights.group, 1), digits(dtype, weights.group, TILE_ROWS)
+        limits = tiles.CHUNK_OUTPUTS, tiles.MOST_ROWS
+    elif fits and dtype == "bfloat16" and depth % plain_tiles.STEP == 0:
+        one = runtime.kernel("tiles_one", plain_tiles.emit_one_row)
+        many = runtime.kernel("tiles_many", plain_tiles.emit_many_rows)
+        forms = pairs(1), pairs(TILE_ROWS)
+        limits = plain_tiles.CHUNK_OUTPUTS, plain_tiles.MOST_ROWS
     else:
-        form = Form(weights.dtype)
-        source, prefix, chunk, most = ir, "", ir.PANEL_OUTPUTS, ir.MOST_ROWS
-    one = runtime.kernel(f"{prefix}one_{name}", source.emit_one_row, weights, weights.dtype)
-    many = runtime.kernel(f"{prefix}many_{name}", source.emit_many_rows, weights, weights.dtype)
-    # Built now, so that no step waits for a compiler.
-    for rows in (1, 2):
-        form.kernel(runtime, rows)
-    return _Way(form, one, many, chunk, most)
+        one = runtime.kernel(f"one_{name}", ir.emit_one_row, weights, dtype)
+        many = runtime.kernel(f"many_{name}", ir.emit_many_rows, weights, dtype)
+        forms = (floats(dtype, runtime.lanes),) * 2
+        limits = ir.PANEL_OUTPUTS, ir.MOST_ROWS
+    for form in forms:  # built now, so that no step waits for a compiler
+        form.kernel(runtime)
+    return _Way((forms[0], one), (forms[1], many), *limits)
 
 
 def quantized(

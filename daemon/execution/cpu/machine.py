@@ -39,7 +39,9 @@ SOURCES = (
     "linear_amx_ir.py",
     "linear_ir.py",
     "machine.py",
+    "plain_amx_ir.py",
     "rows_ir.py",
+    "scales_ir.py",
 )
 """Files whose change makes cached code stale."""
 

@@ -6,13 +6,16 @@ What a model hands to several layers, as to q, k and v, is made ready by the fir
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from daemon.execution.cpu import digits_ir, linear_ir
-from daemon.execution.cpu.arrays import Arguments, Output
+from daemon.execution.cpu import digits_ir, linear_ir, plain_amx_ir
+from daemon.execution.cpu.amx_ir import TILE_ROWS
+from daemon.execution.cpu.arrays import Arguments, Job, Output
 from daemon.execution.cpu.emit import ITEM_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import mlx.core as mx
 
     from daemon.execution.cpu.arrays import View
@@ -21,28 +24,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Form:
-    """Rows of ``dtype`` as float32, or as digits in groups of ``group``."""
+    """What rows become."""
 
+    name: str
     dtype: str
+    """Of the rows that a model has."""
+    tile_rows: int
+    """Rows that are made ready together."""
+    item_bytes: int
+    """Of one position."""
+    emit: Callable[..., None] | None
+    """Writes the kernel; None: rows are used as they are."""
+    details: tuple[Any, ...] = ()
     group: int = 0
-
-    def tile_rows(self, rows: int, lanes: int) -> int:
-        """Rows of a tile."""
-        if not self.group:
-            return linear_ir.tile_rows(lanes)
-        return 1 if rows == 1 else digits_ir.TILE_ROWS
 
     def row_bytes(self, depth: int) -> int:
         """Of a row that is ready."""
-        return digits_ir.row_bytes(depth, self.group) if self.group else 4 * depth
+        beside = depth // self.group * digits_ir.GROUP_BYTES if self.group else 0
+        return depth * self.item_bytes + beside
 
-    def kernel(self, runtime: Runtime, rows: int) -> int:
-        """What makes rows ready, tile by tile."""
-        if not self.group:
-            return runtime.kernel(f"pack_{self.dtype}", linear_ir.emit_pack, self.dtype)
-        tile = self.tile_rows(rows, runtime.lanes)
-        name = f"digits_{self.dtype}_g{self.group}_{tile}"
-        return runtime.kernel(name, digits_ir.emit_pack, self.dtype, self.group, tile)
+    def size(self, rows: int, depth: int) -> int:
+        """Bytes of rows that are ready."""
+        return -(-rows // self.tile_rows) * self.tile_rows * self.row_bytes(depth)
+
+    def job(self, runtime: Runtime, source: int, target: int, rows: int, depth: int) -> Job:
+        """The call that makes rows ready."""
+        stride = depth * ITEM_BYTES[self.dtype]
+        block = Arguments(source, target, rows, depth, stride)
+        return Job(self.kernel(runtime), block, -(-rows // self.tile_rows), rows * depth)
+
+    def kernel(self, runtime: Runtime) -> int:
+        """What makes rows ready, tile by tile; 0: nothing."""
+        return runtime.kernel(self.name, self.emit, *self.details) if self.emit else 0
+
+
+def floats(dtype: str, lanes: int) -> Form:
+    """For vector kernels."""
+    return Form(
+        f"pack_{dtype}", dtype, linear_ir.tile_rows(lanes), 4, linear_ir.emit_pack, (dtype,)
+    )
+
+
+def digits(dtype: str, group: int, tile_rows: int) -> Form:
+    """For packed weights on tile registers."""
+    name, details = f"digits_{dtype}_g{group}_{tile_rows}", (dtype, group, tile_rows)
+    return Form(name, dtype, tile_rows, digits_ir.DIGITS, digits_ir.emit_pack, details, group=group)
+
+
+def pairs(tile_rows: int) -> Form:
+    """For bfloat16 weights on tile registers; a single row is in order as it is."""
+    emit = plain_amx_ir.emit_pack if tile_rows == TILE_ROWS else None
+    return Form(f"pairs_{tile_rows}", "bfloat16", tile_rows, 2, emit)
 
 
 class Ready:
@@ -56,7 +88,9 @@ class Ready:
         self._place = 0
 
     def address(self, view: View, rows: int, depth: int, form: Form) -> int:
-        """Where ``rows`` of ``view``, which has no gaps, are ready."""
+        """Where ``rows`` of ``view``, which has no gaps, are ready while the view is open."""
+        if form.emit is None:
+            return view.address
         key = (view.address, rows, depth, form)
         if key != self._key:
             self._place = self._make(view, rows, depth, form)
@@ -65,11 +99,6 @@ class Ready:
         return self._place
 
     def _make(self, view: View, rows: int, depth: int, form: Form) -> int:
-        runtime = self._runtime
-        tile = form.tile_rows(rows, runtime.lanes)
-        tiles = -(-rows // tile)
-        place = self._memory.reserve(tiles * tile * form.row_bytes(depth))
-        stride = depth * ITEM_BYTES[form.dtype]
-        block = Arguments(view.address, place, rows, depth, stride)
-        runtime.run(form.kernel(runtime, rows), block, tiles, rows * depth)
+        place = self._memory.reserve(form.size(rows, depth))
+        self._runtime.run(*form.job(self._runtime, view.address, place, rows, depth))
         return place

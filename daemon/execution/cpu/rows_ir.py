@@ -107,6 +107,23 @@ def emit_swiglu(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
     e.finish()
 
 
+def emit_sum(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
+    """Y = one + two; a chunk is a number of items. Arguments like those of swiglu."""
+    e = Emit(kernel_function(module, name), lanes)
+    one, two, y = e.pointer(GATE), e.pointer(UP), e.pointer(GATED)
+    size = e.argument(GATED_CHUNK)
+    first = e.mul(e.function.args[1], size)
+    last = e.least(e.add(first, size), e.argument(GATED_COUNT))
+
+    def position(at: Value, _: list[Value]) -> None:
+        place = e.mul(at, ITEM_BYTES[dtype])
+        total = e.b.fadd(e.load(one, place, dtype), e.load(two, place, dtype))
+        e.store(total, y, place, dtype)
+
+    e.loop(first, last, lanes, position)
+    e.finish()
+
+
 def emit_rope(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
     """Turn pairs (i, i + half) of each head by the angle of its position.
 

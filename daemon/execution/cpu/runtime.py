@@ -13,6 +13,7 @@ from daemon.execution.cpu.ready import Ready
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemon.execution.cpu.arrays import Job
     from daemon.execution.cpu.machine import Machine
 
 LEAST_SHARED = 1 << 18
@@ -36,6 +37,8 @@ class Runtime:
         self.crew = Crew(self.machine, threads)
         self.output = Output()
         self.ready = Ready(self)
+        self.between = Output()
+        """What a block of layers computes on the way."""
 
     def kernel(self, name: str, emit: Callable[..., None], *details: Any) -> int:
         """Address of a kernel, compiled if it is new to this machine."""
@@ -52,6 +55,29 @@ class Runtime:
         crew = self.crew
         run = crew.run if work >= LEAST_SHARED else crew.run_here
         run(kernel, arguments.address, chunks)
+
+
+class Program:
+    """Calls that run one after another in machine code: Python costs a cold cache each time."""
+
+    def __init__(self, runtime: Runtime, jobs: list[Job]) -> None:
+        """Of ``jobs``, whose arguments may change from run to run."""
+        helpers = runtime.crew.threads - 1
+        steps = [
+            word
+            for job in jobs
+            for word in (
+                helpers if job.work >= LEAST_SHARED else 0,
+                job.chunks,
+                job.kernel,
+                job.arguments.address,
+            )
+        ]
+        self._runtime, self._jobs, self._steps = runtime, jobs, Arguments(*steps)
+
+    def run(self) -> None:
+        """All calls."""
+        self._runtime.crew.run_all(self._steps.address, len(self._jobs))
 
 
 def _write(
