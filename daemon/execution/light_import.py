@@ -124,5 +124,6 @@ def _stub(name: str, names: tuple[str, ...]) -> ModuleType:
 
 def _take(package: str) -> dict[str, ModuleType]:
     """Remove a package and its modules from `sys.modules`; what was removed."""
-    names = [name for name in sys.modules if name == package or name.startswith(f"{package}.")]
+    # Over a copy: other threads may import meanwhile (grammars do, on first use).
+    names = [name for name in list(sys.modules) if f"{name}.".startswith(f"{package}.")]
     return {name: sys.modules.pop(name) for name in names}

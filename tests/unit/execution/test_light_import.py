@@ -58,3 +58,30 @@ def test_a_surprise_falls_back_to_the_plain_import() -> None:
         "assert not modules.light and modules.utils.load_model\n"
         "from mlx_lm import load\n"
     )
+
+
+def test_other_threads_may_import_meanwhile() -> None:
+    """A grammar's first use imports its library while the engine thread opens sequences."""
+    _run(
+        "import sys, threading, types\n"
+        "from daemon.execution.light_import import mlx_lm, model_imports\n"
+        "mlx_lm()\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "over = threading.Event()\n"
+        "def import_more():\n"
+        "    number = 0\n"
+        "    while not over.is_set():\n"
+        "        number += 1\n"
+        "        sys.modules[f'made_{number}'] = types.ModuleType('made')\n"
+        "        if number > 100:\n"
+        "            del sys.modules[f'made_{number - 100}']\n"
+        "thread = threading.Thread(target=import_more)\n"
+        "thread.start()\n"
+        "try:\n"
+        "    for _ in range(500):\n"
+        "        with model_imports():\n"
+        "            pass\n"
+        "finally:\n"
+        "    over.set()\n"
+        "    thread.join()\n"
+    )
