@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from protos.control_pb2 import Event, LogLine
 
 CAPACITY = 200_000
-"""About four minutes of 8 ranks with 100 lines a second each, and 45 MB."""
+"""About four minutes of 8 ranks with 100 lines a second each, and 52 MB."""
 CONSOLE = -1
 """The rank of lines that this console wrote itself."""
 BAD_EVENTS = frozenset({"exit", "failed", "failing", "stuck"})
