@@ -50,7 +50,11 @@ class Server:
 
 @contextmanager
 def own_cluster(
-    model: str, ranks: int, cores: Sequence[int] = (), threads: int = 0
+    model: str,
+    ranks: int,
+    cores: Sequence[int] = (),
+    threads: int = 0,
+    cpu_kernels: str = "auto",
 ) -> Generator[Server]:
     """A cluster on free ports in a folder of its own; rank r on ``cores[r]`` alone, if given.
 
@@ -64,7 +68,7 @@ def own_cluster(
         Settings(
             cluster=ClusterPart(name="bench", model=model),
             api=ApiPart(port=api),
-            engine=EnginePart(threads=1 if cores else threads),
+            engine=EnginePart(threads=1 if cores else threads, cpu_kernels=cpu_kernels),
             # Their imports would share the first seconds with what is measured.
             limits=LimitsPart(warm_spare=False),
             ranks=tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks)),
