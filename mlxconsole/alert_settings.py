@@ -100,7 +100,7 @@ def read_alerts(path: Path) -> AlertSettings:
     for section, table in data.items():
         name = section.replace("_", " ")
         if name not in rules:
-            known = ", ".join(("signals", *rules)).replace(" t", "_t").replace(" d", "_d")
+            known = ", ".join(each.replace(" ", "_") for each in ("signals", *rules))
             raise SettingsError(
                 f"{source.where(section)}: [{section}] is no alert (known: {known})"
             )

@@ -52,6 +52,7 @@ def test_the_bounds_of_the_file_are_those_that_hold(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("[memroy]\n", r"alerts.toml:1: \[memroy\] is no alert"),
+        ("[memroy]\n", "known: signals, down, .*, first_token, log_drops, clock"),
         ("[memory]\nraise = 1\n", "alerts.toml:2: unknown key 'raise'"),
         ('[memory]\nraised_at = "high"\n', "alerts.toml:2: memory.raised_at must be a number"),
         ("[memory]\nraised_at = 0.5\n", "cleared_below is above raised_at"),
