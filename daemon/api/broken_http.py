@@ -7,7 +7,6 @@ subclass; the way to say no is the only thing that differs.
 from __future__ import annotations
 
 import json
-import secrets
 from http import HTTPStatus
 
 import h11
@@ -15,6 +14,7 @@ import hypercorn.protocol
 from hypercorn.protocol.h11 import H11Protocol
 
 from daemon.api.errors import ApiError
+from daemon.api.meter import new_request_id
 
 
 class ExplainingH11(H11Protocol):
@@ -27,7 +27,7 @@ class ExplainingH11(H11Protocol):
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
-            (b"x-request-id", f"req_{secrets.token_hex(16)}".encode()),
+            (b"x-request-id", new_request_id().encode()),
             *self.config.response_headers("h11"),
         ]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))

@@ -34,6 +34,11 @@ CLEANUP_KEY = "mlxconsole.cleanup"
 """An `AsyncExitStack` that is left when the request is over, however it ends."""
 
 
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return f"req_{secrets.token_hex(16)}"
+
+
 class RequestMeter:
     """Wraps an ASGI app."""
 
@@ -46,7 +51,7 @@ class RequestMeter:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[REQUEST_ID_KEY] = f"req_{secrets.token_hex(16)}"
+        scope[REQUEST_ID_KEY] = new_request_id()
         watched = _Exchange(scope, receive, send)
         started = scope[STARTED_KEY] = time.monotonic()
         # Who reads the gauge does not change it.
