@@ -13,6 +13,8 @@ from llvmlite import ir
 from daemon.execution.cpu.emit import I8, I64, PTR, i64
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.execution.cpu.emit import Emit, Value
 
 TILE_ROWS = 16
@@ -72,3 +74,18 @@ class Tiles:
         if found is None:
             found = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), full)
         self._e.b.call(found, values)
+
+
+def each_tile(
+    e: Emit, first: Value, last: Value, wide: int, block: Callable[[Value, int], None]
+) -> None:
+    """Call ``block`` for the outputs from ``first`` to ``last``, at least a tile in all.
+
+    It gets the first output and a number of tiles: ``wide`` at a time, then one; the very last may
+    run again over some.
+    """
+    step = wide * TILE_ROWS
+    whole = e.add(first, e.b.and_(e.b.sub(last, first), i64(-step)))
+    e.loop(first, whole, step, lambda o, _: block(o, wide))
+    end = e.b.sub(last, i64(TILE_ROWS))
+    e.loop(whole, last, TILE_ROWS, lambda o, _: block(e.least(o, end), 1))

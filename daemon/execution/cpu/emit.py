@@ -53,6 +53,11 @@ class Emit:
         """Address ``index`` of the argument block."""
         return self.load_at(self.function.args[0], index * 8, PTR)
 
+    def chunk(self, size: Value, count: Value) -> tuple[Value, Value]:
+        """First and end of this call's chunk of ``size`` items out of ``count``."""
+        first = self.mul(self.function.args[1], size)
+        return first, self.least(self.add(first, size), count)
+
     def number(self, index: int) -> Value:
         """The float32 in the low half of argument ``index``."""
         return self.load_at(self.function.args[0], index * 8, F32)

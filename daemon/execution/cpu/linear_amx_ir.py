@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles
+from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, each_tile
 from daemon.execution.cpu.digits_ir import DIGITS, LANES, QUAD, Layout
 from daemon.execution.cpu.emit import (
     F32,
@@ -62,14 +62,7 @@ class _Quantized:
     def emit(self) -> None:
         """The chunk, some tiles of outputs at a time; the last tile may run again over some."""
         e = self.e
-        size = e.argument(CHUNK)
-        first = e.mul(e.function.args[1], size)
-        last = e.least(e.add(first, size), self.n)
-        step = self.wide * TILE_ROWS
-        whole = e.add(first, e.b.and_(e.b.sub(last, first), i64(-step)))
-        e.loop(first, whole, step, lambda o, _: self.block(o, self.wide))
-        end = e.b.sub(last, i64(TILE_ROWS))
-        e.loop(whole, last, TILE_ROWS, lambda o, _: self.block(e.least(o, end), 1))
+        each_tile(e, *e.chunk(e.argument(CHUNK), self.n), self.wide, self.block)
         self.tiles.release()
         e.finish()
 

@@ -65,9 +65,7 @@ class _Linear:
         self.x, self.y, self.w = e.pointer(X), e.pointer(Y), e.pointer(W)
         self.n, self.k, self.w_row = e.argument(N), e.argument(K), e.argument(W_ROW)
         self.groups = e.b.sdiv(self.k, i64(weights.group or 1))
-        size = e.argument(CHUNK)
-        first = e.mul(e.function.args[1], size)
-        last = e.least(e.add(first, size), self.n)
+        first, last = e.chunk(e.argument(CHUNK), self.n)
         whole = e.add(first, e.b.and_(e.b.sub(last, first), i64(-OUTPUTS)))
         self.span = first, whole, last
         """Outputs of this chunk: first, end of those that run side by side, end."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles
+from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, each_tile
 from daemon.execution.cpu.emit import I32, Emit, i64, kernel_function
 from daemon.execution.cpu.linear_ir import (
     CHUNK,
@@ -54,14 +54,8 @@ class _Plain:
 
     def emit(self) -> None:
         """The chunk; the last tile may run again over some outputs."""
-        e, step = self.e, WIDE * TILE_ROWS
-        size = e.argument(CHUNK)
-        first = e.mul(e.function.args[1], size)
-        last = e.least(e.add(first, size), self.n)
-        whole = e.add(first, e.b.and_(e.b.sub(last, first), i64(-step)))
-        e.loop(first, whole, step, lambda o, _: self.block(o, WIDE))
-        end = e.b.sub(last, i64(TILE_ROWS))
-        e.loop(whole, last, TILE_ROWS, lambda o, _: self.block(e.least(o, end), 1))
+        e = self.e
+        each_tile(e, *e.chunk(e.argument(CHUNK), self.n), WIDE, self.block)
         self.tiles.release()
         e.finish()
 

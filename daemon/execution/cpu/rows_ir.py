@@ -58,9 +58,7 @@ def emit_rms_norm(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
     e = Emit(kernel_function(module, name), lanes)
     x, weight, y = e.pointer(NORM_X), e.pointer(NORM_W), e.pointer(NORM_Y)
     dim, epsilon = e.argument(NORM_DIM), e.number(NORM_EPS)
-    size = e.argument(NORM_CHUNK)
-    first = e.mul(e.function.args[1], size)
-    last = e.least(e.add(first, size), e.argument(NORM_ROWS))
+    first, last = e.chunk(e.argument(NORM_CHUNK), e.argument(NORM_ROWS))
     item = ITEM_BYTES[dtype]
 
     def row(r: Value, _: list[Value]) -> None:
@@ -91,9 +89,7 @@ def emit_swiglu(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
     """Y = gate * sigmoid(gate) * up; a chunk is a number of items."""
     e = Emit(kernel_function(module, name), lanes)
     gate, up, y = e.pointer(GATE), e.pointer(UP), e.pointer(GATED)
-    size = e.argument(GATED_CHUNK)
-    first = e.mul(e.function.args[1], size)
-    last = e.least(e.add(first, size), e.argument(GATED_COUNT))
+    first, last = e.chunk(e.argument(GATED_CHUNK), e.argument(GATED_COUNT))
     item = ITEM_BYTES[dtype]
 
     def position(at: Value, _: list[Value]) -> None:
@@ -111,9 +107,7 @@ def emit_sum(module: ir.Module, name: str, lanes: int, dtype: str) -> None:
     """Y = one + two; a chunk is a number of items. Arguments like those of swiglu."""
     e = Emit(kernel_function(module, name), lanes)
     one, two, y = e.pointer(GATE), e.pointer(UP), e.pointer(GATED)
-    size = e.argument(GATED_CHUNK)
-    first = e.mul(e.function.args[1], size)
-    last = e.least(e.add(first, size), e.argument(GATED_COUNT))
+    first, last = e.chunk(e.argument(GATED_CHUNK), e.argument(GATED_COUNT))
 
     def position(at: Value, _: list[Value]) -> None:
         place = e.mul(at, ITEM_BYTES[dtype])
