@@ -216,19 +216,23 @@ class EngineClient:
         # Written to, not fed from an iterator: grpc leaves the task behind that would read one.
         session: Any = stub.Session  # its stub knows no other way
         stream: grpc.aio.StreamStreamCall[pb.Command, pb.Updates] = session()
-        writing = asyncio.create_task(_write(stream, commands), name="engine-commands")
+        writing: asyncio.Task[None] | None = None
         try:
             async for updates in stream:
-                began = True
+                if not began:
+                    # Not before: a write that meets a refusal takes its reason away.
+                    writing = asyncio.create_task(_write(stream, commands), name="engine-commands")
+                    began = True
                 for update in updates.updates:
                     self._deliver(update)
         except grpc.aio.AioRpcError as error:
             return began, self._not_ready(error)
         finally:
             self._commands = None
-            writing.cancel()
             stream.cancel()
-            await asyncio.wait([writing])
+            if writing is not None:
+                writing.cancel()
+                await asyncio.wait([writing])
         return began, NotReady("rank 0 ended the session")
 
     def _accuse(self) -> None:
