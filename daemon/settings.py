@@ -73,6 +73,8 @@ class EnginePart:
     """Memory for KV on each rank, of live sequences and prefixes; 0: what weights leave."""
     kv_bits: int = 0
     """8 keeps KV in 8 bits: half the memory, other tokens than with 0, no batching."""
+    exact: bool = False
+    """Run every sequence alone; else together with others where that is known to change no bit."""
     max_output_tokens: int = 4096
     """Upper bound of an answer that names none; the context is a bound of its own."""
     cpu_kernels: str = "auto"

@@ -42,11 +42,28 @@ def make_plan(card: ModelCard, hellos: Mapping[int, Hello], world_size: int) -> 
 class LoadedShard:
     """Implements `daemon.engine.interfaces.Shard` over a model folder."""
 
-    def __init__(self, path: Path, report: Report, cpu_threads: int = 1, kv_bits: int = 0) -> None:
-        """Serve layers of ``path``; ``cpu_threads`` 0: without our CPU kernels."""
+    def __init__(
+        self,
+        path: Path,
+        report: Report,
+        cpu_threads: int = 1,
+        kv_bits: int = 0,
+        *,
+        exact: bool = False,
+    ) -> None:
+        """Serve layers of ``path``.
+
+        Args:
+            path: the model's folder.
+            report: told what is under way.
+            cpu_threads: 0: without our CPU kernels.
+            kv_bits: 8 for caches in 8 bits.
+            exact: run every sequence alone.
+        """
         self._path = path
         self._cpu_threads = cpu_threads
         self._kv_bits = kv_bits
+        self._batching = False if exact else None
         self._report = report
         self._grammars = Grammars(path / "tokenizer.json")
         self._executor: StageExecutor | None = None
@@ -84,12 +101,15 @@ class LoadedShard:
             installed = kernels.install(stage.model, self._cpu_threads, self._compiling)
         if installed:
             stage.warm_up()
-        self._executor = StageExecutor(stage, self._grammars)
-        seconds = round(time.monotonic() - began, 3)
-        log.info(
-            "loaded",
-            extra={"fields": {"lo": lo, "hi": hi, "seconds": seconds, "kernels": installed}},
-        )
+        self._executor = StageExecutor(stage, self._grammars, batching=self._batching)
+        fields = {
+            "lo": lo,
+            "hi": hi,
+            "seconds": round(time.monotonic() - began, 3),
+            "kernels": installed,
+            "batching": self._executor.batching,
+        }
+        log.info("loaded", extra={"fields": fields})
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Apply a step."""

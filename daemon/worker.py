@@ -118,11 +118,12 @@ class Worker:
         from daemon.shard import LoadedShard  # noqa: PLC0415
 
         path = model_path(self._settings.cluster.model)
-        kv_bits = self._settings.engine.kv_bits
+        engine = self._settings.engine
+        kv_bits = engine.kv_bits
         card = inspect(path, kv_bits)
-        with_kernels = self._settings.engine.cpu_kernels == "auto"
-        threads = self._cores.threads if with_kernels else 0
-        loaded = self._sample.shard = LoadedShard(path, self._reporter, threads, kv_bits)
+        threads = self._cores.threads if engine.cpu_kernels == "auto" else 0
+        loaded = LoadedShard(path, self._reporter, threads, kv_bits, exact=engine.exact)
+        self._sample.shard = loaded
         self._sample.kv_token_bytes = sum(card.kv_token_bytes)
         shard = WatchedShard(loaded)
         self._watchdog = Watchdog(shard, self._settings.limits.step_timeout_s, _end_stuck)

@@ -1,9 +1,9 @@
 """The `scaling` suite: what a second rank on a core of its own brings.
 
 One rank and two live at the same time and take turns, so that they meet the same machine; who has
-no turn sleeps. Without our kernels every row costs the same, and the pipeline alone decides. With
-them a step costs hardly more for many rows than for one, so two ranks that share the streams gain
-less than two.
+no turn sleeps. Where sequences run alone (`exact`) every row costs the same, and the pipeline alone
+decides. Together, a step costs hardly more for a few rows than for one, so two ranks that share the
+streams gain little: each group has half the rows, and still reads all weights.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from mlxconsole.bench.servers import Server
     from mlxconsole.bench.suites import Task
 
-KINDS = {"off": ("MLX's own kernels", (4, 8), 64), "auto": ("our kernels", (4, 16, 32), 64)}
-"""Of `--cpu-kernels`: name, streams, and tokens of each."""
+ALONE, TOGETHER = "each alone", "together"
+STREAMS = {ALONE: (4, 8), TOGETHER: (4, 16, 32)}
+TOKENS = 128
+"""Of each stream."""
 TIMES = 3
 WARM_UP_TOKENS = 4
 
@@ -34,12 +36,12 @@ def measure_suite(task: Task) -> list[Figure]:
         return []
     model = task.model or str(bench_model(task.folder / "scaling-model"))
     figures: list[Figure] = []
-    for cpu_kernels, (kernels, streams, tokens) in KINDS.items():
-        task.tell(f"scaling, {kernels}: starting 1 and 2 ranks, each on one core")
+    for how, streams in STREAMS.items():
+        task.tell(f"scaling, {how}: starting 1 and 2 ranks, each on one core")
         with ExitStack() as stack:
             one, two = (
                 stack.enter_context(
-                    own_cluster(model, ranks, cores=range(ranks), cpu_kernels=cpu_kernels)
+                    own_cluster(model, ranks, cores=range(ranks), exact=how == ALONE)
                 )
                 for ranks in (1, 2)
             )
@@ -47,30 +49,28 @@ def measure_suite(task: Task) -> list[Figure]:
                 measure(server.port, server.model, streams[-1], WARM_UP_TOKENS)
             for count in streams[:1] if task.quick else streams:
                 times = 1 if task.quick else TIMES
-                pairs = [
-                    (_rate(two, count, tokens), _rate(one, count, tokens)) for _ in range(times)
-                ]
+                pairs = [(_rate(two, count), _rate(one, count)) for _ in range(times)]
                 # The pair that has the middle ratio: both of its rates met the same machine.
                 pair = sorted(pairs, key=lambda pair: pair[0] / pair[1])[times // 2]
-                task.tell(f"scaling, {kernels}: {count} streams, {pair[0] / pair[1]:.2f} times one")
-                figures.append(_figure(kernels, count, *pair))
+                task.tell(f"scaling, {how}: {count} streams, {pair[0] / pair[1]:.2f} times one")
+                figures.append(_figure(how, count, *pair))
     return figures
 
 
-def _rate(server: Server, streams: int, tokens: int) -> float:
-    return measure(server.port, server.model, streams, tokens).tokens_per_s
+def _rate(server: Server, streams: int) -> float:
+    return measure(server.port, server.model, streams, TOKENS).tokens_per_s
 
 
-def _figure(kernels: str, streams: int, two: float, one: float) -> Figure:
+def _figure(how: str, streams: int, two: float, one: float) -> Figure:
     return Figure(
         "scaling",
-        f"2 ranks, {streams} streams, {kernels}",
+        f"2 ranks, {streams} streams, {how}",
         two,
         "tok/s",
         "more",
         one,
         "1 rank",
-        kernels,
+        how,
         streams,
         "streams",
     )

@@ -54,11 +54,13 @@ def own_cluster(
     ranks: int,
     cores: Sequence[int] = (),
     threads: int = 0,
-    cpu_kernels: str = "auto",
+    *,
+    exact: bool = False,
 ) -> Generator[Server]:
     """A cluster on free ports in a folder of its own; rank r on ``cores[r]`` alone, if given.
 
     A rank on a core of its own computes with one thread, others with ``threads`` (0: their share).
+    With ``exact``, sequences are not batched.
 
     Raises:
         StartFailed: it does not become ready.
@@ -68,7 +70,7 @@ def own_cluster(
         Settings(
             cluster=ClusterPart(name="bench", model=model),
             api=ApiPart(port=api),
-            engine=EnginePart(threads=1 if cores else threads, cpu_kernels=cpu_kernels),
+            engine=EnginePart(threads=1 if cores else threads, exact=exact),
             # Their imports would share the first seconds with what is measured.
             limits=LimitsPart(warm_spare=False),
             ranks=tuple(RankPart("127.0.0.1", *ports[2 * r : 2 * r + 2]) for r in range(ranks)),
