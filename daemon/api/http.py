@@ -53,7 +53,7 @@ NOT_SERVED = frozenset(
 _HTTP_MESSAGES = {
     404: "Unknown request URL: {method} {path}. See /docs for what this server answers.",
     405: "Not allowed to {method} on {path}.",
-    408: "The request body did not come in time: it must be here within a minute.",
+    408: "The request body did not come in time: it must be here within {seconds} s.",
     413: "The request body is too large: at most {limit} bytes are taken.",
 }
 
@@ -150,6 +150,7 @@ def register_errors(app: Quart) -> None:
         status = error.code or 500
         pattern = _HTTP_MESSAGES.get(status, error.description or error.name)
         message = pattern.replace("{limit}", str(app.config["MAX_CONTENT_LENGTH"]))
+        message = message.replace("{seconds}", f"{app.config['BODY_TIMEOUT']:g}")
         if status == 404 and _family(request.path) in NOT_SERVED:
             message = "{method} {path} is not served here: this server has a text model alone."
         message = message.replace("{method}", request.method).replace("{path}", request.path)

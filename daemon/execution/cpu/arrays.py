@@ -154,6 +154,7 @@ class Output:
 
     def __init__(self) -> None:
         self._memory = (ctypes.c_uint8 * 0)()
+        self._own = 0
         self._shape = (ctypes.c_int64 * _MOST_DIMENSIONS)()
         self._tensor = _Tensor(device_type=_CPU, lanes=1, shape=ctypes.addressof(self._shape))
         self._address = ctypes.addressof(self._tensor)
@@ -162,19 +163,13 @@ class Output:
         """Address of at least so many bytes."""
         if size_bytes > len(self._memory):
             self._memory = (ctypes.c_uint8 * (size_bytes + 64))()
-            self._tensor.data = (ctypes.addressof(self._memory) + 63) & ~63
-        return self._tensor.data
+            self._own = (ctypes.addressof(self._memory) + 63) & ~63
+        return self._own
 
     def array(self, shape: Sequence[int], dtype: str, address: int = 0) -> mx.array:
         """What was written, here or at ``address``, as an array of its own."""
         tensor = self._tensor
-        if address:
-            own = tensor.data
-            tensor.data = address
-            try:
-                return self.array(shape, dtype)
-            finally:
-                tensor.data = own
+        tensor.data = address or self._own
         tensor.ndim = len(shape)
         tensor.code, tensor.bits = _DLPACK[dtype]
         self._shape[: len(shape)] = shape

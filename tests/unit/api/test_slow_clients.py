@@ -58,6 +58,7 @@ async def test_a_body_of_a_byte_now_and_then_is_given_up(api: ServedApi) -> None
         answer = await reader.read()  # to the end: the connection is closed
     assert answer.startswith(b"HTTP/1.1 408")
     assert b'"message":"The request body did not come in time' in answer
+    assert b"within 0.3 s" in answer
     assert api.engine.live == 0
     dripping.cancel()
     writer.close()
