@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DIGEST_BYTES = 32
 _ASK_FOR_TILES = (158, 0x1023, 18)
 """arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)"""
+AVX2, AVX2_FEATURES = "x86-64-v3", ("avx2", "bmi2", "f16c", "fma")
+"""The least processor that is fast, as LLVM calls it: x86 since 2013, without AVX-512 and tiles."""
 SOURCES = (
     "amx_ir.py",
     "attention_ir.py",
@@ -49,27 +51,33 @@ SOURCES = (
 class Machine:
     """This processor, its compiler, and the code that is loaded."""
 
-    def __init__(self, folder: Path | None = None, *, tiles: bool = True) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, tiles: bool = True, wide: bool = True
+    ) -> None:
         """Look at the processor.
 
         Args:
             folder: of compiled code.
             tiles: whether to use tile registers where there are some.
+            wide: whether an x86 processor may be asked for more than AVX2.
         """
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self._folder = folder or Path(platformdirs.user_cache_dir("mlxconsole")) / "kernels"
-        features = llvm.get_host_cpu_features()
+        is_x86 = llvm.get_default_triple().startswith("x86")
+        self._processor, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+        if is_x86 and not wide:
+            self._processor, features = AVX2, llvm.FeatureMap(dict.fromkeys(AVX2_FEATURES, True))
         self.lanes = 16 if features.get("avx512f") and features.get("avx512bw") else 8
         """Floats of a vector: fixed per processor, for it decides the order of sums."""
-        self.has_fma = bool(features.get("fma")) or not llvm.get_default_triple().startswith("x86")
+        self.has_fma = bool(features.get("fma")) or not is_x86
         """Without it, each multiply-add would be a call."""
         needed = ("avx512f", "avx512bw", "bmi2", "amx-tile", "amx-int8", "amx-bf16")
         self.has_tiles = tiles and all(map(features.get, needed)) and _allowed_tiles()
         flags = features.flatten() + (",-prefer-256-bit" if self.lanes == 16 else "")
         self._features = flags
         self._target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=flags, opt=3, reloc="pic", codemodel="small"
+            cpu=self._processor, features=flags, opt=3, reloc="pic", codemodel="small"
         )
         empty = llvm.parse_assembly("")
         self._engine = llvm.create_mcjit_compiler(empty, self._target)
@@ -119,7 +127,7 @@ class Machine:
         return self._target.emit_object(module)
 
     def _path(self, name: str) -> Path:
-        key = f"{name} {llvm.get_host_cpu_name()} {self._features} {_source_digest()}"
+        key = f"{name} {self._processor} {self._features} {_source_digest()}"
         return self._folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.o"
 
     def _read(self, name: str) -> bytes | None:

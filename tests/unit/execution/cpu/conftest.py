@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.execution.cpu.machine import machine
+from daemon.execution.cpu.machine import Machine, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,3 +20,9 @@ def _cold_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # 
         machine.cache_clear()
         yield
     machine.cache_clear()
+
+
+@pytest.fixture(scope="package", params=["best", "avx2"])
+def code(request: pytest.FixtureRequest) -> Machine:
+    """What this processor can do, and the least that we write for."""
+    return Machine(wide=request.param == "best")

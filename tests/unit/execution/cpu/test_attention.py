@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -10,15 +12,18 @@ from mlx_lm.models.base import create_causal_mask
 from daemon.execution.cpu.attention import Attention
 from daemon.execution.cpu.runtime import Runtime
 
+if TYPE_CHECKING:
+    from daemon.execution.cpu.machine import Machine
+
 SCALE = 0.17
 ROUNDING = {mx.float32: 1e-5, mx.bfloat16: 2e-2, mx.float16: 3e-3}
 DTYPES = list(ROUNDING)
 
 
 @pytest.fixture(scope="module")
-def attention() -> Attention:
+def attention(code: Machine) -> Attention:
     """One thread."""
-    return Attention(Runtime())
+    return Attention(Runtime(code=code))
 
 
 def _inputs(
@@ -100,10 +105,10 @@ def test_padding_changes_no_bit(attention: Attention) -> None:
         assert mx.array_equal(alone, together[one]).item()
 
 
-def test_threads_change_no_bit(attention: Attention) -> None:
+def test_threads_change_no_bit(attention: Attention, code: Machine) -> None:
     """Each query is one thread's."""
     q, k, v = _inputs(mx.float32, 2, (8, 2), 20, 200, 64)
-    several = Attention(Runtime(threads=3))
+    several = Attention(Runtime(threads=3, code=code))
     for _ in range(10):
         ours = several(q, k, v, SCALE, "causal")
         assert mx.array_equal(ours, attention(q, k, v, SCALE, "causal")).item()

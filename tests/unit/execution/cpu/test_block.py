@@ -17,6 +17,8 @@ from daemon.execution.cpu.runtime import Runtime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemon.execution.cpu.machine import Machine
+
 LAYERS = 2
 SIZES: dict[str, Any] = {
     "hidden_size": 128,
@@ -34,9 +36,9 @@ STEPS = [[[5, 6, 7, 8, 9]], [[4]], [[3]], [[1] * 20], [[7]]]
 
 
 @pytest.fixture(scope="module")
-def runtime() -> Runtime:
+def runtime(code: Machine) -> Runtime:
     """Two threads."""
-    return Runtime(threads=2)
+    return Runtime(threads=2, code=code)
 
 
 @pytest.fixture

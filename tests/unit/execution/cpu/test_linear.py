@@ -30,11 +30,11 @@ UNIT = {mx.float32: 2.0**-23, mx.bfloat16: 2.0**-8, mx.float16: 2.0**-11}
 """Distance of neighbouring numbers near 1."""
 
 
-@pytest.fixture(scope="module", params=["tiles", "vectors"])
+@pytest.fixture(scope="module", params=["tiles", "vectors", "avx2"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     """One thread, on each way of multiplying that this processor has."""
     tiles = request.param == "tiles"
-    code = Machine(tiles=tiles)
+    code = Machine(tiles=tiles, wide=request.param != "avx2")
     if tiles and not code.has_tiles:
         pytest.skip("this processor has no tile registers")
     return Runtime(code=code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -10,15 +12,18 @@ from mlx_lm.models.activations import swiglu
 from daemon.execution.cpu.rows import Angles, Norm, Rope, Swiglu
 from daemon.execution.cpu.runtime import Runtime
 
+if TYPE_CHECKING:
+    from daemon.execution.cpu.machine import Machine
+
 ROUNDING = {"float32": 2.0**-18, "bfloat16": 2.0**-6, "float16": 2.0**-9}
 DTYPES = [mx.float32, mx.bfloat16, mx.float16]
 ALL = ["float32", "bfloat16", "float16"]
 
 
 @pytest.fixture(scope="module")
-def runtime() -> Runtime:
+def runtime(code: Machine) -> Runtime:
     """One thread."""
-    return Runtime()
+    return Runtime(code=code)
 
 
 def _random(shape: tuple[int, ...], dtype: mx.Dtype, seed: int = 1) -> mx.array:
