@@ -91,11 +91,21 @@ class _Pack:
         e = self.e
 
         def each(g: Value, _: list[Value]) -> None:
+            if self.width > 1:
+                self.absent(g)
             e.loop(0, self.height, 1, lambda row, _: self.row(g, row))
             for step in range(0, self.group, self.layout.step):
                 self.order(g, step)
 
         e.loop(0, e.b.udiv(self.depth, i64(self.group)), 1, each)
+
+    def absent(self, g: Value) -> None:
+        """Rows that are not there are 0: what lies in memory may be numbers that are slow to add.
+
+        Their digits don't matter then. Those that are there are written over it.
+        """
+        for place in (self.layout.factors(g), self.layout.sums(g)):
+            self.e.store_at(self.e.constant(0.0), place, 0)
 
     def row(self, g: Value, row: Value) -> None:
         """Digits of one group to scratch, [digit][row][position]; its factor and sum."""
