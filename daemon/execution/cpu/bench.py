@@ -33,7 +33,8 @@ READ_BYTES = 256 * 1024 * 1024
 SHORT, LONG = 128, 2048
 PROMPT = 512
 CHUNK = 256
-STREAMS = 16
+STREAMS = (4, 16)
+"""A few, whose rows fit one product of tiles, and many."""
 
 
 class Clock:
@@ -115,9 +116,10 @@ def measure(folder: Path, threads: int, tokens: int, *, ours: bool, long: bool) 
     figures["decode_tok_s"] = 1 / one
     figures["weights_gb"] = stage.weight_bytes / 1e9
     figures["decode_of_memory_limit"] = stage.weight_bytes / one / 1e9 / figures["read_gb_s"]
-    step = bench.together(STREAMS, caches, max(2, tokens // 4))
-    figures[f"streams_{STREAMS}_tok_s"] = STREAMS / step
-    figures[f"streams_{STREAMS}_times_one"] = STREAMS * one / step
+    for streams in STREAMS:
+        step = bench.together(streams, caches, max(2, tokens // 4))
+        figures[f"streams_{streams}_tok_s"] = streams / step
+        figures[f"streams_{streams}_times_one"] = streams * one / step
     if not long:
         figures[f"prefill_{SHORT}_tok_s"] = SHORT / seconds
     else:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from daemon.execution.cpu.emit import Value
 
 DIGITS = 3
-GROUP_BYTES = 8
-"""A factor and a sum."""
+FEW_ROWS = 5
+"""So many rows with all their digits are columns of one product."""
 LANES = 16
 QUAD = 4
 """Neighbouring bytes of a row that one 32-bit product takes."""
@@ -36,31 +36,44 @@ _NAN = 0x7FC00000
 SOURCE, TARGET, ROWS, DEPTH, STRIDE = range(5)
 
 
+COLUMNS = {1: DIGITS, FEW_ROWS: LANES, TILE_ROWS: DIGITS * TILE_ROWS}
+"""Bytes of a position, by the rows of a tile: 1, a few, or all that a register has."""
+
+
+def group_bytes(width: int) -> int:
+    """A factor and a sum of each row; with several rows they are a vector, whatever there are."""
+    return 8 * _lines(width)
+
+
+def _lines(width: int) -> int:
+    return LANES if width > 1 else 1
+
+
 class Layout:
-    """Where `emit_pack` puts what of a tile of ``width`` rows; widths are 1 or a whole tile."""
+    """Where `emit_pack` puts what of a tile of ``width`` rows; see `COLUMNS` for the widths."""
 
     def __init__(self, e: Emit, base: Value, depth: Value, group: int, width: int) -> None:
         self._e, self._base, self._width = e, base, width
         self.step = min(group, TILE_BYTES)
         """Depth of one product of tiles."""
         self._group = group
-        self._digits = e.mul(depth, DIGITS * width)
-        self._sums = e.mul(e.b.udiv(depth, i64(group)), 4 * width)
+        self._digits = e.mul(depth, COLUMNS[width])
+        self._sums = e.mul(e.b.udiv(depth, i64(group)), 4 * _lines(width))
 
     def size(self) -> Value:
         """Bytes of a tile."""
         return self._e.add(self._digits, self._sums, self._sums)
 
     def digits(self, g: Value, step: int = 0, digit: int = 0) -> Value:
-        """Address of [quad][row] (a whole tile) or [quad][digit] (one row)."""
+        """Address of [quad][row] of a digit (a whole tile), else of [quad][digit][row]."""
         e, width = self._e, self._width
-        place = e.mul(e.add(e.mul(g, self._group), step * self.step), DIGITS * width)
+        place = e.mul(e.add(e.mul(g, self._group), step * self.step), COLUMNS[width])
         return e.at(self._base, e.add(place, digit * width * self.step))
 
     def factors(self, g: Value) -> Value:
         """Address of the powers of two of a group, [row]."""
         e = self._e
-        return e.at(self._base, e.add(self._digits, e.mul(g, 4 * self._width)))
+        return e.at(self._base, e.add(self._digits, e.mul(g, 4 * _lines(self._width))))
 
     def sums(self, g: Value) -> Value:
         """Address of the sums of a group's numbers, [row]."""
@@ -165,14 +178,17 @@ class _Pack:
                     one = e.b.extract_element(line, I32(quad))
                     e.store_at(one, target, (quad * DIGITS + digit) * QUAD)
             return
-        for digit in range(DIGITS):
-            base = digit * TILE_ROWS * self.group + at
+        columns = [(digit, row) for digit in range(DIGITS) for row in range(self.width)]
+        # What is left of a tile is no row's, and may be anything.
+        columns += columns[:1] * (-len(columns) % TILE_ROWS)
+        for tile in range(len(columns) // TILE_ROWS):
             rows = [
-                e.load_at(self.bytes, base + row * self.group, kind) for row in range(TILE_ROWS)
+                e.load_at(self.bytes, (digit * TILE_ROWS + row) * self.group + at, kind)
+                for digit, row in columns[tile * TILE_ROWS :][:TILE_ROWS]
             ]
             if quads < TILE_ROWS:
                 spread = e.integers(range(TILE_ROWS))
                 rows = [e.b.shuffle_vector(row, row, spread) for row in rows]
-            target = self.layout.digits(g, number, digit)
+            target = self.layout.digits(g, number, tile)
             for quad, column in enumerate(e.transpose(rows)[:quads]):
                 e.store_at(column, target, quad * TILE_BYTES)

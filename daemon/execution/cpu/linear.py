@@ -11,6 +11,7 @@ from daemon.execution.cpu import linear_ir as ir
 from daemon.execution.cpu import plain_amx_ir as plain_tiles
 from daemon.execution.cpu.amx_ir import TILE_ROWS
 from daemon.execution.cpu.arrays import DTYPES, Arguments, Job, View, contiguous
+from daemon.execution.cpu.digits_ir import FEW_ROWS
 from daemon.execution.cpu.emit import ITEM_BYTES
 from daemon.execution.cpu.ready import Form, digits, floats, pairs
 
@@ -27,13 +28,18 @@ MOST_ROWS = min(ir.MOST_ROWS, tiles.MOST_ROWS, plain_tiles.MOST_ROWS)
 
 @dataclass(frozen=True)
 class _Way:
-    """How rows are multiplied with weights: a form and a kernel for one row, and for many."""
+    """How rows are multiplied with weights."""
 
-    one: tuple[Form, int]
-    many: tuple[Form, int]
+    kernels: tuple[tuple[int, Form, int], ...]
+    """Up to how many rows, their form, and what multiplies them; fewest rows first."""
     chunk: int
     """Outputs of a call."""
     most_rows: int
+
+    def of(self, rows: int) -> tuple[Form, int]:
+        """Form and kernel of so many rows."""
+        _, form, kernel = next((k for k in self.kernels if rows <= k[0]), self.kernels[-1])
+        return form, kernel
 
 
 class LinearKernel:
@@ -56,11 +62,11 @@ class LinearKernel:
 
     def form(self, rows: int) -> Form:
         """What so many rows must become."""
-        return (self._way.many if rows > 1 else self._way.one)[0]
+        return self._way.of(rows)[0]
 
     def job(self, source: int, target: int, rows: int) -> Job:
         """The call for at most `MOST_ROWS` rows that are ready at ``source``."""
-        kernel = (self._way.many if rows > 1 else self._way.one)[1]
+        _, kernel = self._way.of(rows)
         arguments = Arguments(*self._arguments.words)
         words = arguments.words
         words[ir.X], words[ir.Y], words[ir.ROWS] = source, target, rows
@@ -79,7 +85,7 @@ class LinearKernel:
         *outer, depth = x.shape
         rows = math.prod(outer)
         runtime, way, words = self._runtime, self._way, self._arguments.words
-        form, kernel = way.many if rows > 1 else way.one
+        form, kernel = way.of(rows)
         output, row_bytes = runtime.output, self.outputs * ITEM_BYTES[self.dtype]
         target = output.reserve(rows * row_bytes)
         # Even one row is made ready once here: each output would widen it again, and kernels for
@@ -88,7 +94,7 @@ class LinearKernel:
             source = runtime.ready.address(view, rows, depth, form)
             for first in range(0, rows, way.most_rows):
                 here = min(way.most_rows, rows - first)
-                words[ir.X] = source + first * form.row_bytes(depth)
+                words[ir.X] = source + form.size(first, depth)
                 words[ir.Y], words[ir.ROWS] = target + first * row_bytes, here
                 work = here * self.outputs * depth
                 runtime.run(kernel, self._arguments, self._chunks, work)
@@ -100,23 +106,40 @@ def _way(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> _Wa
     name, dtype = f"{weights.name}_{weights.dtype}", weights.dtype
     fits = runtime.machine.has_tiles and outputs >= TILE_ROWS
     if fits and weights.bits:
-        one = runtime.kernel(f"tiles_one_{name}", tiles.emit_one_row, weights, dtype)
-        many = runtime.kernel(f"tiles_many_{name}", tiles.emit_many_rows, weights, dtype)
-        forms = digits(dtype, weights.group, 1), digits(dtype, weights.group, TILE_ROWS)
+        kernels = (
+            (width, digits(dtype, weights.group, width), runtime.kernel(*kernel, weights, dtype))
+            for width, kernel in (
+                (1, (f"tiles_one_{name}", tiles.emit_one_row)),
+                (FEW_ROWS, (f"tiles_few_{name}", tiles.emit_few_rows)),
+                (TILE_ROWS, (f"tiles_many_{name}", tiles.emit_many_rows)),
+            )
+        )
         limits = tiles.CHUNK_OUTPUTS, tiles.MOST_ROWS
     elif fits and dtype == "bfloat16" and depth % plain_tiles.STEP == 0:
-        one = runtime.kernel("tiles_one", plain_tiles.emit_one_row)
-        many = runtime.kernel("tiles_many", plain_tiles.emit_many_rows)
-        forms = pairs(1), pairs(TILE_ROWS)
+        kernels = (
+            (1, pairs(1), runtime.kernel("tiles_one", plain_tiles.emit_one_row)),
+            (
+                TILE_ROWS,
+                pairs(TILE_ROWS),
+                runtime.kernel("tiles_many", plain_tiles.emit_many_rows),
+            ),
+        )
         limits = plain_tiles.CHUNK_OUTPUTS, plain_tiles.MOST_ROWS
     else:
-        one = runtime.kernel(f"one_{name}", ir.emit_one_row, weights, dtype)
-        many = runtime.kernel(f"many_{name}", ir.emit_many_rows, weights, dtype)
-        forms = (floats(dtype, runtime.lanes),) * 2
+        form = floats(dtype, runtime.lanes)
+        kernels = (
+            (1, form, runtime.kernel(f"one_{name}", ir.emit_one_row, weights, dtype)),
+            (
+                ir.MOST_ROWS,
+                form,
+                runtime.kernel(f"many_{name}", ir.emit_many_rows, weights, dtype),
+            ),
+        )
         limits = ir.PANEL_OUTPUTS, ir.MOST_ROWS
-    for form in forms:  # built now, so that no step waits for a compiler
+    way = _Way(tuple(kernels), *limits)
+    for _, form, _ in way.kernels:  # built now, so that no step waits for a compiler
         form.kernel(runtime)
-    return _Way((forms[0], one), (forms[1], many), *limits)
+    return way
 
 
 def quantized(

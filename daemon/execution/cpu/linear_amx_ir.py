@@ -1,7 +1,7 @@
 """A quantised linear layer on tile registers: weights as they are stored, rows as digits.
 
 A tile product sums a group's whole numbers exactly, so only what comes after it rounds: each output
-adds its groups one after another, in float32. One row and many do the same, bit for bit.
+adds its groups one after another, in float32. One row, a few and many do the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 
 from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, each_tile
-from daemon.execution.cpu.digits_ir import DIGITS, LANES, QUAD, Layout
+from daemon.execution.cpu.digits_ir import COLUMNS, DIGITS, FEW_ROWS, LANES, QUAD, Layout
 from daemon.execution.cpu.emit import (
     F32,
     I8,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from daemon.execution.cpu.emit import Value
     from daemon.execution.cpu.linear_ir import Weights
 
-WIDE = {1: 2, TILE_ROWS: 1}
-"""Tiles of outputs side by side, for one row and for tiles of rows."""
+WIDE = {1: 2, FEW_ROWS: 2, TILE_ROWS: 1}
+"""Tiles of outputs side by side, for one row, a few, and tiles of rows."""
 SIDE_BY_SIDE = 6
 """Additions after each product of a tile."""
 CHUNK_OUTPUTS = 64
@@ -53,7 +53,7 @@ class _Quantized:
         self.scales = Scales(e, weights.dtype, self.groups, self.wide)
         self.step = min(weights.group, TILE_BYTES)
         self.bytes = e.scratch(self.wide * TILE_ROWS * weights.group)
-        columns = width * QUAD if width > 1 else DIGITS * QUAD
+        columns = min(COLUMNS[width], TILE_ROWS) * QUAD
         c, b = (TILE_ROWS, columns), (self.step // QUAD, columns)
         a = (TILE_ROWS, self.step)
         # c0 to c3, a0 and a1, b0 and b1
@@ -179,13 +179,13 @@ class _OneRow(_Quantized):
 class _ManyRows(_Quantized):
     """Tiles of sixteen rows; each digit is a product of its own."""
 
-    def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
-        super().__init__(e, weights, dtype, TILE_ROWS)
-        self.rows = e.argument(ROWS)
+    def __init__(self, e: Emit, weights: Weights, dtype: str, width: int = TILE_ROWS) -> None:
+        super().__init__(e, weights, dtype, width)
+        self.rows, self.width = e.argument(ROWS), width
         self.tile = self.wide * TILE_ROWS * TILE_ROWS * 4
         self.sums = [e.scratch(DIGITS * self.tile) for _ in range(2)]
         self.totals = e.scratch(self.tile)
-        self.size = Layout(e, e.pointer(X), self.k, weights.group, TILE_ROWS).size()
+        self.size = Layout(e, e.pointer(X), self.k, weights.group, width).size()
 
     def block(self, output: Value, count: int) -> None:
         """Tile of rows by tile of rows."""
@@ -195,7 +195,7 @@ class _ManyRows(_Quantized):
 
         def tile(row: Value, _: list[Value]) -> None:
             base = e.at(e.pointer(X), e.mul(e.b.udiv(row, i64(TILE_ROWS)), self.size))
-            layout = Layout(e, base, self.k, self.weights.group, TILE_ROWS)
+            layout = Layout(e, base, self.k, self.weights.group, self.width)
             self.groups_of(row, output, count, layout)
             self.write(row, output, count)
 
@@ -260,14 +260,17 @@ class _ManyRows(_Quantized):
             scales, biases = (self.scales.address(which, t, g) for which in (0, 1))
             for o in range(TILE_ROWS):
                 line = (t * TILE_ROWS + o) * LANES * 4
-                parts = [
-                    e.load_at(source, digit * self.tile + line, _WHOLE) for digit in range(DIGITS)
-                ]
+                parts = self.digits(source, line)
                 scale, bias = (e.splat(e.load_at(s, o * 4, F32)) for s in (scales, biases))
                 total = e.load_at(self.totals, line, e.vector)
                 total = _add_group(e, parts, (factor, share), (scale, bias), total)
                 e.store_at(total, self.totals, line)
                 yield
+
+    def digits(self, source: Value, line: int) -> list[Value]:
+        """An output's whole numbers of each digit, by row."""
+        e = self.e
+        return [e.load_at(source, digit * self.tile + line, _WHOLE) for digit in range(DIGITS)]
 
     def write(self, row: Value, output: Value, count: int) -> None:
         """Sums, [output][row], as rows of results."""
@@ -277,13 +280,47 @@ class _ManyRows(_Quantized):
             lines = [
                 e.load_at(self.totals, base + o * LANES * 4, e.vector) for o in range(TILE_ROWS)
             ]
-            for r, line in enumerate(e.transpose(lines)):
+            for r, line in enumerate(e.transpose(lines)[: self.width]):
                 here = e.add(row, r)
                 place = e.mul(e.add(e.mul(here, self.n), output, t * TILE_ROWS), item)
                 e.when(
                     e.b.icmp_signed("<", here, self.rows),
                     lambda line=line, place=place: e.store(line, e.pointer(Y), place, self.dtype),
                 )
+
+
+class _FewRows(_ManyRows):
+    """The digits of a few rows are columns of one product: weights are read as fast as for one."""
+
+    def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
+        super().__init__(e, weights, dtype, FEW_ROWS)
+
+    def product(
+        self, output: Value, count: int, g: Value, layout: Layout, target: Value
+    ) -> Iterator[None]:
+        """Whole numbers of a group, [output][digit][row]."""
+        tiles = self.tiles
+        self.unpack(output, count, g)
+        for t in range(count):
+            tiles.zero(t)
+        for step in range(self.weights.group // self.step):
+            tiles.load(6, layout.digits(g, step), TILE_BYTES)
+            for t in range(count):
+                self.load_weights(t, output, g, step)
+                tiles.add_bytes(t, 4 + t, 6)
+        for t in range(count):
+            tiles.store(t, self.e.at(target, t * TILE_ROWS * TILE_BYTES), TILE_BYTES)
+            yield
+
+    def digits(self, source: Value, line: int) -> list[Value]:
+        """Those of an output stand side by side; lanes beyond the rows are scaled by 0."""
+        e = self.e
+        together = e.load_at(source, line, _WHOLE)
+        moved = (
+            e.integers([(digit * FEW_ROWS + lane) % LANES for lane in range(LANES)])
+            for digit in range(1, DIGITS)
+        )
+        return [together, *(e.b.shuffle_vector(together, together, places) for places in moved)]
 
 
 def _add_group(
@@ -305,6 +342,11 @@ def _add_group(
 def emit_one_row(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
     """x: one row from `digits_ir.emit_pack`; y: one of ``dtype``."""
     _OneRow(Emit(kernel_function(module, name), lanes), weights, dtype).emit()
+
+
+def emit_few_rows(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
+    """x: a tile of a few rows from `digits_ir.emit_pack`; y: rows of ``dtype``."""
+    _FewRows(Emit(kernel_function(module, name), lanes), weights, dtype).emit()
 
 
 def emit_many_rows(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:

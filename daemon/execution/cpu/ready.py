@@ -31,21 +31,18 @@ class Form:
     """Of the rows that a model has."""
     tile_rows: int
     """Rows that are made ready together."""
-    item_bytes: int
-    """Of one position."""
+    position_bytes: int
+    """Of one position of a tile."""
     emit: Callable[..., None] | None
     """Writes the kernel; None: rows are used as they are."""
     details: tuple[Any, ...] = ()
     group: int = 0
-
-    def row_bytes(self, depth: int) -> int:
-        """Of a row that is ready."""
-        beside = depth // self.group * digits_ir.GROUP_BYTES if self.group else 0
-        return depth * self.item_bytes + beside
+    """Positions of a group of weights, if what is ready has something beside each."""
 
     def size(self, rows: int, depth: int) -> int:
-        """Bytes of rows that are ready."""
-        return -(-rows // self.tile_rows) * self.tile_rows * self.row_bytes(depth)
+        """Bytes of rows that are ready: whole tiles."""
+        beside = depth // self.group * digits_ir.group_bytes(self.tile_rows) if self.group else 0
+        return -(-rows // self.tile_rows) * (depth * self.position_bytes + beside)
 
     def job(self, runtime: Runtime, source: int, target: int, rows: int, depth: int) -> Job:
         """The call that makes rows ready."""
@@ -60,21 +57,21 @@ class Form:
 
 def floats(dtype: str, lanes: int) -> Form:
     """For vector kernels."""
-    return Form(
-        f"pack_{dtype}", dtype, linear_ir.tile_rows(lanes), 4, linear_ir.emit_pack, (dtype,)
-    )
+    rows = linear_ir.tile_rows(lanes)
+    return Form(f"pack_{dtype}", dtype, rows, 4 * rows, linear_ir.emit_pack, (dtype,))
 
 
 def digits(dtype: str, group: int, tile_rows: int) -> Form:
     """For packed weights on tile registers."""
     name, details = f"digits_{dtype}_g{group}_{tile_rows}", (dtype, group, tile_rows)
-    return Form(name, dtype, tile_rows, digits_ir.DIGITS, digits_ir.emit_pack, details, group=group)
+    columns = digits_ir.COLUMNS[tile_rows]
+    return Form(name, dtype, tile_rows, columns, digits_ir.emit_pack, details, group)
 
 
 def pairs(tile_rows: int) -> Form:
     """For bfloat16 weights on tile registers; a single row is in order as it is."""
     emit = plain_amx_ir.emit_pack if tile_rows == TILE_ROWS else None
-    return Form(f"pairs_{tile_rows}", "bfloat16", tile_rows, 2, emit)
+    return Form(f"pairs_{tile_rows}", "bfloat16", tile_rows, 2 * tile_rows, emit)
 
 
 class Ready:

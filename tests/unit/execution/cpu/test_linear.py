@@ -79,8 +79,10 @@ def test_packed_weights_give_the_exact_sum(
     packed, scales, biases = _packed(bits, group, dtype)
     wide = (scales.astype(mx.float32), biases.astype(mx.float32))
     weights = _exact(mx.dequantize(packed, *wide, group_size=group, bits=bits))
-    x = _rows(dtype)
-    _assert_close(_quantized(runtime, bits, group, dtype)(x), x, weights)
+    kernel = _quantized(runtime, bits, group, dtype)
+    for rows in (1, 4, ROWS):
+        x = _rows(dtype, rows)
+        _assert_close(kernel(x), x, weights)
 
 
 @pytest.mark.parametrize(("bits", "group", "dtype"), QUANTIZED)
@@ -106,7 +108,7 @@ def test_plain_weights_give_the_exact_sum(runtime: Runtime, dtype: mx.Dtype) -> 
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("rows", [2, 3, 5, 6, 7, 16, 17, 33, 50, 96, 97])
+@pytest.mark.parametrize("rows", [2, 3, 4, 5, 6, 7, 16, 17, 33, 50, 96, 97])
 def test_a_row_never_depends_on_its_neighbours(runtime: Runtime, rows: int, packed: bool) -> None:
     """Bit for bit: this is why a recovered answer goes on as if nothing had happened."""
     plain = linear.plain(runtime, _weights(mx.bfloat16))
@@ -133,9 +135,10 @@ def test_few_outputs_and_groups(runtime: Runtime) -> None:
         arrays = list(mx.quantize(weights, 64, 8))
         kernel = linear.quantized(runtime, arrays, 8, 64)
         assert kernel is not None
-        x = mx.random.normal((19, 192), key=mx.random.key(3))
         exact = _exact(mx.dequantize(*arrays, group_size=64, bits=8))
-        _assert_close(kernel(x), x, exact)
+        for rows in (1, 3, 19):
+            x = mx.random.normal((rows, 192), key=mx.random.key(3))
+            _assert_close(kernel(x), x, exact)
 
 
 def test_numbers_far_apart_and_no_numbers(runtime: Runtime) -> None:
