@@ -36,9 +36,9 @@ class Crew:
         ctypes.CFUNCTYPE(None, _POINTER)(prepare)(job)
         stay = ctypes.CFUNCTYPE(None, _POINTER)(helper)
         for number in range(1, threads):
-            # The job block must outlive the helper, so the thread holds it.
+            # The job block and the code must outlive the helper, so the thread holds them.
             threading.Thread(
-                target=_help, args=(stay, self._job), name=f"kernels-{number}", daemon=True
+                target=_help, args=(stay, self._job, machine), name=f"kernels-{number}", daemon=True
             ).start()
         if threads > 1:
             self._finalizer = weakref.finalize(self, _stop, self._job, threads - 1)
@@ -56,7 +56,8 @@ class Crew:
         self._program(self._address, steps, count)
 
 
-def _help(stay: object, job: ctypes.Array[_INT]) -> None:
+def _help(stay: object, job: ctypes.Array[_INT], machine: Machine) -> None:
+    del machine  # held by the thread until this returns
     stay(ctypes.addressof(job))  # pyright: ignore[reportCallIssue] - a ctypes function
 
 

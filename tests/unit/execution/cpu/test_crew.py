@@ -1,0 +1,31 @@
+"""The helpers of a crew: they leave before the code that they are in."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import TYPE_CHECKING
+
+from daemon.execution.cpu.crew import Crew
+from daemon.execution.cpu.machine import Machine
+from tests.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HELPERS = 2
+
+
+def _helpers() -> int:
+    return sum(thread.name.startswith("kernels-") for thread in threading.enumerate())
+
+
+def test_code_outlives_its_helpers(tmp_path: Path) -> None:
+    """Code that went with its machine, while a helper slept in it, ended the process."""
+    before = _helpers()
+    for _ in range(20):
+        crew = Crew(Machine(tmp_path), 1 + HELPERS)
+        assert _helpers() >= before + HELPERS
+        del crew
+        gc.collect()
+    wait_for(lambda: _helpers() <= before)
