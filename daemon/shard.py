@@ -70,6 +70,8 @@ class LoadedShard:
         self.layers: tuple[int, int] = (0, 0)
         """[lo, hi); (0, 0) before the first assignment. Read by the sampler, as is the rest."""
         self.progress: LoadProgress | None = None
+        self.computes_here = False
+        """Whether our CPU kernels run, in this process."""
 
     @property
     def weights_bytes(self) -> int:
@@ -99,6 +101,7 @@ class LoadedShard:
         installed = 0
         if self._cpu_threads:
             installed = kernels.install(stage.model, self._cpu_threads, self._compiling)
+        self.computes_here = installed > 0
         if installed:
             stage.warm_up()
         self._executor = StageExecutor(stage, self._grammars, batching=self._batching)

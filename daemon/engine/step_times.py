@@ -26,6 +26,8 @@ FIRST_USES = 3
 """Of a kind of step: kernels are compiled then. They are given time, and teach nothing."""
 FIRST_CPU_S = 5.0
 """Of the processor, for compiling; imports and all, a whole worker's start takes 2 of ours."""
+FIRST_IDLE_S = 5.0
+"""Where the process computes itself: a compiler that it waits for needs less."""
 SLOWEST_S_PER_BYTE = 25e-9
 """Processor time of a token per byte of weights, before any step has told: twice what MLX's own
 8-bit products take, the slowest that we know."""
@@ -55,9 +57,15 @@ class Patience:
 class StepTimes:
     """The model. Written by the engine thread, asked by the watchdog's."""
 
-    def __init__(self, weights_bytes: int = 0) -> None:
-        """``weights_bytes``: of the layers that the steps run through."""
+    def __init__(self, weights_bytes: int = 0, *, computes_here: bool = False) -> None:
+        """Know nothing yet.
+
+        Args:
+            weights_bytes: of the layers that the steps run through.
+            computes_here: whether the process is busy while it computes, as without a GPU.
+        """
         self._guess_s = SLOWEST_S_PER_BYTE * weights_bytes
+        self._first_idle_s = FIRST_IDLE_S if computes_here else float("inf")
         self._steps = 0
         self._uses: dict[Kind, int] = defaultdict(int)
         window = partial(deque[tuple[float, float]], maxlen=REMEMBERED)
@@ -72,10 +80,11 @@ class StepTimes:
             self._per_token[kind].append((wall_s / tokens, cpu_s / tokens))
 
     def patience(self, step: Step, most_s: float) -> Patience:
-        """What ``step`` may take, ``most_s`` at most: idle, that much if its kind is not known."""
+        """What ``step`` may take, ``most_s`` at most."""
         kind, tokens = kind_of(step), tokens_of(step)
         if self._steps < KNOWN_STEPS or self._uses[kind] <= FIRST_USES:
-            return Patience(most_s, min(most_s, max(FIRST_CPU_S, self._first_cpu_s() * tokens)))
+            cpu_s = max(FIRST_CPU_S, self._first_cpu_s() * tokens)
+            return Patience(min(most_s, self._first_idle_s), min(most_s, cpu_s))
         wall_s, cpu_s = self._slowest(kind)
         return Patience(
             min(most_s, max(LEAST_IDLE_S, TIMES_SLOWEST_IDLE * wall_s * tokens)),

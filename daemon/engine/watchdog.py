@@ -35,6 +35,11 @@ class SizedShard(Shard, Protocol):
         """Parameters held."""
         ...
 
+    @property
+    def computes_here(self) -> bool:
+        """Whether the process is busy while it computes: no GPU does that for it."""
+        ...
+
 
 class WatchedShard:
     """A shard whose steps can be seen from another thread. Implements `interfaces.Shard`."""
@@ -50,7 +55,9 @@ class WatchedShard:
         """Pass on; loading may take as long as it takes. Other layers, other times."""
         self._shard.assign(lo, hi)
         if (lo, hi) != self._layers:
-            self._layers, self.times = (lo, hi), StepTimes(self._shard.weights_bytes)
+            here = self._shard.computes_here
+            self._layers = lo, hi
+            self.times = StepTimes(self._shard.weights_bytes, computes_here=here)
 
     def run(self, step: Step, hidden: Any) -> Any:
         """Pass on, in plain view."""

@@ -19,7 +19,8 @@ class Stage:
 
     weights_bytes = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, computes_here: bool = False) -> None:
+        self.computes_here = computes_here
         self.gate = threading.Event()
         self.gate.set()
 
@@ -120,6 +121,17 @@ def test_first_steps_may_take_long() -> None:
     shard.step = step()
     assert seconds_until_stuck(shard, busy=0) == 30.0
     assert seconds_until_stuck(shard, busy=1) == 5.0
+
+
+def test_first_steps_of_a_process_that_computes_itself_may_not_be_idle_for_long() -> None:
+    """A client once waited half a minute for a young worker that waited for a lock."""
+    shard = WatchedShard(Stage(computes_here=True))
+    shard.assign(0, 4)
+    shard.step = step()
+    assert seconds_until_stuck(shard, busy=0) == 5.0
+    for _ in range(KNOWN_STEPS):
+        shard.times.note(shard.step, 0.01, 0.01)
+    assert seconds_until_stuck(shard, busy=0) == 2.5
 
 
 def test_other_layers_have_other_times() -> None:
