@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +21,7 @@ from mlxconsole.store import Store
 from mlxconsole.ui.ascii_filter import AsciiFilter
 from mlxconsole.ui.look import COLOUR_BLIND, Look
 from mlxconsole.ui.main_screen import MainScreen
+from mlxconsole.ui.paint_pace import INTERVAL_S, PaintPace
 from mlxconsole.ui.terminal import GONE, end_without_terminal
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from mlxconsole.alert_settings import AlertSettings
     from mlxconsole.source.base import Source, Update
 
-PAINT_INTERVAL_S = 0.25
 MOST_WRITES = 1
 """Writes that may wait for the terminal; one is the rule while it reads."""
 LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -66,6 +67,7 @@ class ConsoleApp(App[None]):
         self.flight = FlightRecorder(source.cluster, self.store.clock, self.store.wall_clock)
         """The last minutes, for a capsule."""
         self._looked_s = float("-inf")
+        self._pace = PaintPace()
 
     def get_default_screen(self) -> MainScreen:
         """The main screen is the bottom of the stack."""
@@ -79,7 +81,7 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         """Begin to follow and to paint; leave in order when told to."""
         self.run_worker(self.source.follow(self.take), exit_on_error=True)
-        self.set_interval(PAINT_INTERVAL_S, self.paint)
+        self.set_interval(INTERVAL_S, self._tick)
         if not self.is_headless:
             # What is here now stays: full collections, which hold the loop, need not look at it.
             gc.freeze()
@@ -92,7 +94,7 @@ class ConsoleApp(App[None]):
         """Take in an update; a recording that hurries has its alerts and pictures, too."""
         self.flight.take(update)
         self.store.apply(update)
-        if self.store.clock() - self._looked_s >= PAINT_INTERVAL_S:
+        if self.store.clock() - self._looked_s >= INTERVAL_S:
             self.look()
 
     def look(self) -> None:
@@ -108,6 +110,16 @@ class ConsoleApp(App[None]):
             self.bell()
         if signals.notify and self._driver is not None:
             self._driver.write(f"\x1b]9;mlxconsole: {printable(text)}\x07")
+
+    def _tick(self) -> None:
+        """Paint if it is time, and learn what that costs."""
+        if not self._pace.is_due(time.monotonic()):
+            self.look()
+            return
+        began_s, used_s = time.monotonic(), time.thread_time()
+        self.paint()
+        # The screen writes what was painted after this call: that costs as much again.
+        self.call_after_refresh(lambda: self._pace.painted(began_s, time.thread_time() - used_s))
 
     def paint(self) -> None:
         """One frame: everything that changed since the last, written at once."""
