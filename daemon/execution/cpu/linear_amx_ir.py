@@ -53,7 +53,7 @@ class _Quantized:
         self.scales = Scales(e, weights.dtype, self.groups, self.wide)
         self.step = min(weights.group, TILE_BYTES)
         self.bytes = e.scratch(self.wide * TILE_ROWS * weights.group)
-        columns = min(COLUMNS[width], TILE_ROWS) * QUAD
+        self.columns = columns = min(COLUMNS[width], TILE_ROWS) * QUAD
         c, b = (TILE_ROWS, columns), (self.step // QUAD, columns)
         a = (TILE_ROWS, self.step)
         # c0 to c3, a0 and a1, b0 and b1
@@ -112,6 +112,18 @@ class _Quantized:
             place = tile * TILE_ROWS * group + step * self.step
             self.tiles.load(4 + tile, e.at(self.bytes, place), group)
 
+    def one_product(self, output: Value, count: int, g: Value, layout: Layout) -> None:
+        """A group whose rows and digits are all columns of one tile, into registers 0 and up."""
+        tiles = self.tiles
+        self.unpack(output, count, g)
+        for t in range(count):
+            tiles.zero(t)
+        for step in range(self.weights.group // self.step):
+            tiles.load(6, layout.digits(g, step), self.columns)
+            for t in range(count):
+                self.load_weights(t, output, g, step)
+                tiles.add_bytes(t, 4 + t, 6)
+
 
 class _OneRow(_Quantized):
     """A row's digits are three columns of one product."""
@@ -143,17 +155,9 @@ class _OneRow(_Quantized):
 
     def product(self, output: Value, count: int, g: Value, target: Value) -> None:
         """Whole numbers of a group, [output][digit]."""
-        e, tiles = self.e, self.tiles
-        self.unpack(output, count, g)
+        self.one_product(output, count, g, self.layout)
         for t in range(count):
-            tiles.zero(t)
-        for step in range(self.weights.group // self.step):
-            tiles.load(6, self.layout.digits(g, step), DIGITS * QUAD)
-            for t in range(count):
-                self.load_weights(t, output, g, step)
-                tiles.add_bytes(t, 4 + t, 6)
-        for t in range(count):
-            tiles.store(t, e.at(target, t * TILE_ROWS * DIGITS * 4), DIGITS * 4)
+            self.tiles.store(t, self.e.at(target, t * TILE_ROWS * DIGITS * 4), DIGITS * 4)
 
     def add(self, count: int, g: Value, source: Value, totals: list[Value]) -> list[Value]:
         """A group's products, scaled, to the sums."""
@@ -290,7 +294,7 @@ class _ManyRows(_Quantized):
 
 
 class _FewRows(_ManyRows):
-    """The digits of a few rows are columns of one product: weights are read as fast as for one."""
+    """The digits of a few rows are columns of one product, where a tile of rows takes three."""
 
     def __init__(self, e: Emit, weights: Weights, dtype: str) -> None:
         super().__init__(e, weights, dtype, FEW_ROWS)
@@ -299,17 +303,9 @@ class _FewRows(_ManyRows):
         self, output: Value, count: int, g: Value, layout: Layout, target: Value
     ) -> Iterator[None]:
         """Whole numbers of a group, [output][digit][row]."""
-        tiles = self.tiles
-        self.unpack(output, count, g)
+        self.one_product(output, count, g, layout)
         for t in range(count):
-            tiles.zero(t)
-        for step in range(self.weights.group // self.step):
-            tiles.load(6, layout.digits(g, step), TILE_BYTES)
-            for t in range(count):
-                self.load_weights(t, output, g, step)
-                tiles.add_bytes(t, 4 + t, 6)
-        for t in range(count):
-            tiles.store(t, self.e.at(target, t * TILE_ROWS * TILE_BYTES), TILE_BYTES)
+            self.tiles.store(t, self.e.at(target, t * TILE_ROWS * TILE_BYTES), TILE_BYTES)
             yield
 
     def digits(self, source: Value, line: int) -> list[Value]:
