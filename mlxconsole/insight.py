@@ -13,7 +13,7 @@ from mlxconsole.rank_window import UNKNOWN
 from mlxconsole.why_slow import Diagnosis, RankPace, diagnose
 
 if TYPE_CHECKING:
-    from mlxconsole.log_ring import LogEntry
+    from mlxconsole.log_entry import LogEntry
     from mlxconsole.store import RankView, Store
 
 ODD_WINDOW_S = 300.0
@@ -91,7 +91,7 @@ def odd(store: Store) -> list[Oddity]:
 def _recent(store: Store) -> list[LogEntry]:
     past = store.timeline.shown
     end = past.log_end if past else store.log.end
-    return store.log.between(end - ODD_LINES, end)
+    return store.log.between(end - ODD_LINES, end, ready=True)
 
 
 def _hop_s(view: RankView, ranks: int) -> float:

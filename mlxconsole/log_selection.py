@@ -6,13 +6,17 @@ Pure; knows no screen. A view owns one and asks it for lines by their place.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import compress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlxconsole.log_ring import LogEntry, LogRing
+    from collections.abc import Iterator
+
+    from mlxconsole.log_entry import LogEntry
+    from mlxconsole.log_ring import LogRing
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WEIGHTS = {name: weight for weight, name in enumerate(LEVELS)} | {"CRITICAL": len(LEVELS)}
@@ -21,7 +25,8 @@ Key = tuple[float, int]
 """Time of a line on its rank's clock, then its number: equal times keep their arrival."""
 MOST_AT_ONCE = 30_000
 """Lines that are looked through for a query in one go: the screen must not stand still."""
-key_of = attrgetter("time_s", "number")
+_PIECE = 8_192
+"""Lines whose keys are Python objects at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +72,39 @@ def compiled(text: str) -> re.Pattern[str] | None:
 
 
 class LogSelection:
-    """The lines of a ring that a query admits, sorted by time; at most as many as the ring has."""
+    """The lines of a ring that a query admits, sorted by time; only those that the ring has."""
 
     def __init__(self, ring: LogRing) -> None:
         self._ring = ring
         self.query = LogQuery()
         self.until: int | None = None
         """Show only lines with smaller numbers: how the log looked when that line came."""
-        self.lines: list[LogEntry] = []
         self.taken = 0
         """Lines taken in since the last `choose`; grows when old ones are dropped, too."""
-        self._next = 0
+        self._times = array("d")
+        self._numbers = array("q")
+        """With the times the keys of the lines, in order."""
+        self._next = self._start = 0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[LogEntry]:
+        found = map(self._ring.get, self._numbers)
+        return (entry for entry in found if entry is not None)
+
+    def entry(self, at: int) -> LogEntry | None:
+        """The line at this place; None beyond the end, or where the ring just dropped it."""
+        return self._ring.get(self._numbers[at]) if 0 <= at < len(self) else None
+
+    def key(self, at: int) -> Key | None:
+        """What finds the line at this place again; None beyond the end."""
+        return (self._times[at], self._numbers[at]) if 0 <= at < len(self) else None
 
     def choose(self, query: LogQuery, until: int | None = None) -> None:
         """Start again with another query or end."""
         self.query, self.until = query, until
-        self.lines = []
+        self._times, self._numbers = array("d"), array("q")
         self.taken = self._next = 0
         self.take(0)
 
@@ -92,37 +114,62 @@ class LogSelection:
         Returns:
             Where the line that stood at ``top`` stands now.
         """
+        place = self.key(top)
+        self._drop_gone()
         end = self._ring.end if self.until is None else min(self.until, self._ring.end)
         if not self.query.admits_all:
-            end = min(end, max(self._next, self._ring.start) + MOST_AT_ONCE)
-        fresh = self._ring.between(self._next, end)
-        if not self.query.admits_all:
-            fresh = [entry for entry in fresh if self.query.admits(entry)]
-        self._next = max(self._next, end)
-        place = key_of(self.lines[top]) if top < len(self.lines) else None
-        if fresh:
-            self._merge(fresh)
-        excess = len(self.lines) - self._ring.capacity
-        if excess > 0:
-            del self.lines[:excess]
-        return top if place is None else min(self.index(place), len(self.lines))
+            end = min(end, self._next + MOST_AT_ONCE)
+        while self._next < end:
+            stop = min(end, self._next + _PIECE)
+            self._merge(self._admitted(self._next, stop))
+            self._next = stop
+        return top if place is None else min(self.index(place), len(self))
 
     def index(self, key: Key) -> int:
         """Where the line with this key stands, or would."""
-        return bisect_left(self.lines, key, key=key_of)
+        return bisect_left(
+            range(len(self)), key, key=lambda at: (self._times[at], self._numbers[at])
+        )
 
     def find(self, start: int, step: int) -> int | None:
         """The nearest line from ``start`` on that the pattern is in; goes round at the ends."""
-        count = len(self.lines)
+        count = len(self)
         places = ((start + step * n) % count for n in range(count))
-        return next((at for at in places if self.query.finds(self.lines[at])), None)
+        return next((at for at in places if self._finds(at)), None)
 
-    def _merge(self, fresh: list[LogEntry]) -> None:
+    def _finds(self, at: int) -> bool:
+        entry = self.entry(at)
+        return entry is not None and self.query.finds(entry)
+
+    def _admitted(self, first: int, end: int) -> list[Key]:
+        """The keys of the lines from number ``first`` up to ``end`` that are shown."""
+        if self.query.admits_all:
+            return list(zip(self._ring.times_s(first, end), range(first, end), strict=True))
+        is_read = self.query.hide and self.query.pattern is not None
+        entries = self._ring.between(first, end, ready=is_read)
+        return [(entry.time_s, entry.number) for entry in entries if self.query.admits(entry)]
+
+    def _merge(self, fresh: list[Key]) -> None:
         """Sort new lines in; only what is younger than the oldest of them moves."""
+        if not fresh:
+            return
         self.taken += len(fresh)
-        fresh.sort(key=key_of)
-        at = self.index(key_of(fresh[0]))
-        moving = self.lines[at:]
-        if moving:
-            fresh = sorted(moving + fresh, key=key_of)
-        self.lines[at:] = fresh
+        fresh.sort()
+        at = self.index(fresh[0])
+        if at < len(self):
+            moving = zip(self._times[at:], self._numbers[at:], strict=True)
+            fresh = sorted([*moving, *fresh])
+            del self._times[at:], self._numbers[at:]
+        self._times.extend(time_s for time_s, _ in fresh)
+        self._numbers.extend(number for _, number in fresh)
+
+    def _drop_gone(self) -> None:
+        """Leave out what the ring has dropped, which need not be what is shown first."""
+        start = self._ring.start
+        self._next = max(self._next, start)
+        if start == self._start:
+            return
+        self._start = start
+        kept = list(map(start.__le__, self._numbers))
+        self._times = array("d", compress(self._times, kept))
+        self._numbers = array("q", compress(self._numbers, kept))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from mlxconsole.log_ring import LogEntry
+    from mlxconsole.log_entry import LogEntry
 
 LEAST_RANKS = 3
 """With two ranks nobody can say which of them is odd."""

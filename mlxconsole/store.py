@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mlxconsole.log_ring import CONSOLE, LogEntry, LogRing, entry, event_entry
+from mlxconsole.log_entry import CONSOLE, LogEntry, entry, event_entry
+from mlxconsole.log_ring import LogRing
 from mlxconsole.rank_window import HISTOGRAMS, UNKNOWN, RankFigures, RankWindow
 from mlxconsole.rates import Rate
 from mlxconsole.snapshot import state_name

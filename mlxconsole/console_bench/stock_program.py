@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from mlxconsole.cluster import Cluster
-    from mlxconsole.log_ring import LogEntry
+    from mlxconsole.log_entry import LogEntry
 
 LOG_LINES = 20_000
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 
 from mlxconsole.alerts import Alerts
-from mlxconsole.log_ring import printable
+from mlxconsole.log_entry import printable
 from mlxconsole.recording.flight import FlightRecorder
 from mlxconsole.store import Store
 from mlxconsole.ui.ascii_filter import AsciiFilter

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from mlxconsole.log_ring import LogEntry
+    from mlxconsole.log_entry import LogEntry
     from mlxconsole.log_selection import LogQuery
 
 LEVEL_TONES = {"DEBUG": "dim", "WARNING": "busy", "ERROR": "bad", "CRITICAL": "bad"}

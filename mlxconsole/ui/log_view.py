@@ -5,8 +5,8 @@ Painted through `render_line` with a cache (RichLog re-renders far more). Runs i
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.segment import Segment
@@ -18,14 +18,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection, key_of
+from mlxconsole.log_selection import LEVELS, LogQuery, LogSelection
 from mlxconsole.ui.log_line import TIMES, LineForm, painted, rows
 from mlxconsole.ui.log_title import nothing, title
 
 if TYPE_CHECKING:
     from rich.style import Style
 
-    from mlxconsole.log_ring import LogEntry, LogRing
+    from mlxconsole.log_ring import LogRing
     from mlxconsole.log_selection import Key
     from mlxconsole.store import Store
 
@@ -57,14 +57,16 @@ class LogView(ScrollView, can_focus=True):
         self.time = TIMES[0]
         self.seen = 0
         """Lines that had come when the reader stopped following."""
-        self._rows: list[tuple[int, int]] = []
-        """With wrap: line and part of every row. Without, a row is a line."""
-        self._taken = -1
+        self._skipped = 0
+        """With wrap: rows of the first line that are above the window, which is too low for it."""
+        self._places: list[tuple[int, int]] = []
+        """With wrap: line and part of every row of the window. Without, a row is a line."""
+        self._taken = (-1, 0)
         self._here: Key | None = None
         self._titled = ""
         self._moving = False
         """We scroll, not the reader."""
-        self._cache: LRUCache[tuple[LogEntry, int, bool], Strip] = LRUCache(1024)
+        self._cache: LRUCache[tuple[int, int, bool], Strip] = LRUCache(1024)
 
     @property
     def wanted(self) -> LogQuery:
@@ -73,22 +75,21 @@ class LogView(ScrollView, can_focus=True):
 
     def choose(self, query: LogQuery, until: int | None = None) -> None:
         """Show something else, keeping the place in time; a reader at the end stays there."""
-        lines, top = self.selection.lines, self._line_at(self.scroll_offset.y)
-        place = key_of(lines[top]) if top < len(lines) else None
+        place = self.selection.key(self.scroll_offset.y)
         self.selection.choose(query, until)
         self.seen = self.selection.taken
         self._repaint(self.selection.index(place) if place else 0)
 
     def paint(self) -> None:
         """Take new lines in; keep the reader's place whatever came before or was dropped."""
-        before = top = self._line_at(self.scroll_offset.y)
-        top = self.selection.take(top)
-        if not self.selection.lines:
+        before = self.scroll_offset.y
+        top = self.selection.take(before)
+        if not len(self.selection):
             self.refresh(Region(0, 0, self.size.width, 1))
-        if self._taken != self.selection.taken:
+        if self._taken != (self.selection.taken, len(self.selection)):
             self._lay_out()
             if top != before and not self.following:
-                self._move_to(self._row_of(top))
+                self._move_to(top)
             self.refresh()
         if self.following:
             self.seen = self.selection.taken
@@ -97,18 +98,18 @@ class LogView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Row ``y`` of the window."""
-        form, row = self._form(), self.scroll_offset.y + y
-        line, part = self._rows[row] if self.wrap and row < len(self._rows) else (row, 0)
-        if row >= self.virtual_size.height or line >= len(self.selection.lines):
-            empty = nothing(self, self._store) if y == 0 and not self.selection.lines else ""
+        form = self._form()
+        line, part = self._place(y, form)
+        entry, key = self.selection.entry(line), self.selection.key(line)
+        if entry is None:
+            empty = nothing(self, self._store) if y == 0 and not len(self.selection) else ""
             return Strip([Segment(empty.ljust(form.width)[: form.width], self._style("dim"))])
-        entry = self.selection.lines[line]
-        here = self._here is not None and key_of(entry) == self._here
-        strip = self._cache.get((entry, part, here))
+        here = self._here is not None and key == self._here
+        strip = self._cache.get((entry.number, part, here))
         if strip is None:
             strip = Strip(painted(entry, part, form, here=here))
             strip = strip.adjust_cell_length(form.width, self._style("text"))
-            self._cache[(entry, part, here)] = strip
+            self._cache[(entry.number, part, here)] = strip
         return strip
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -129,6 +130,8 @@ class LogView(ScrollView, can_focus=True):
 
     def action_read(self, lines: int) -> None:
         """Go ``lines`` down (or up, if negative), at once: a moving window is hard to read."""
+        if self._read_within(lines):
+            return
         line = max(0, min(self.scroll_offset.y + lines, self.max_scroll_y))
         self.following = line >= self.max_scroll_y
         self._move_to(line)
@@ -139,20 +142,20 @@ class LogView(ScrollView, can_focus=True):
 
     def action_match(self, step: int) -> None:
         """Go to the next (1) or previous (-1) line that the pattern is in."""
-        first = self._line_at(self.scroll_offset.y)
+        first = self.scroll_offset.y
         if self._here is not None:
             first = self.selection.index(self._here) + step
         elif step < 0:
-            first = self._line_at(self.scroll_offset.y + self.size.height) - 1
-        found = self.selection.find(first, step) if self.selection.lines else None
+            first = self._place(self.size.height - 1, self._form())[0]
+        found = self.selection.find(first, step)
         if found is None:
             self.notify("No line has it" if self.wanted.pattern else "No pattern: / sets one")
             return
-        self._here = key_of(self.selection.lines[found])
+        self._here = self.selection.key(found)
         self.following = False
-        row = self._row_of(found)
-        if not self.scroll_offset.y <= row < self.scroll_offset.y + self.size.height:
-            self._move_to(max(0, row - self.size.height // 2))
+        last = self._place(self.size.height - 1, self._form())[0]
+        if not self.scroll_offset.y <= found <= last:
+            self._move_to(max(0, found - (0 if self.wrap else self.size.height // 2)))
         self.refresh()
 
     def action_hide(self) -> None:
@@ -171,15 +174,13 @@ class LogView(ScrollView, can_focus=True):
 
     def action_wrap(self) -> None:
         """Wrap long lines, or cut them."""
-        top = self._line_at(self.scroll_offset.y)
         self.wrap = not self.wrap
-        self._repaint(top)
+        self._repaint(self.scroll_offset.y)
 
     def action_time(self) -> None:
         """The next form of the time: clock, with milliseconds, none."""
-        top = self._line_at(self.scroll_offset.y)
         self.time = TIMES[(TIMES.index(self.time) + 1) % len(TIMES)]
-        self._repaint(top)
+        self._repaint(self.scroll_offset.y)
 
     def notify_style_update(self) -> None:
         """Forget painted lines after a change of theme."""
@@ -188,7 +189,7 @@ class LogView(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Lay the lines out for the new width; stay at the end, if we were there."""
-        self._repaint(self._line_at(self.scroll_offset.y))
+        self._repaint(self.scroll_offset.y)
 
     def _say_title(self) -> None:
         text = title(self, self._store)
@@ -199,17 +200,54 @@ class LogView(ScrollView, can_focus=True):
         self._cache.clear()
         self._lay_out()
         if not self.following:
-            self._move_to(self._row_of(top))
+            self._move_to(top)
         self.refresh()
         self.paint()
 
     def _lay_out(self) -> None:
-        lines, form = self.selection.lines, self._form()
-        self._taken = self.selection.taken
-        if self.wrap:
-            parts = ((line, rows(entry, form)) for line, entry in enumerate(lines))
-            self._rows = [(line, part) for line, count in parts for part in range(count)]
-        self._grow(Size(form.width, len(self._rows) if self.wrap else len(lines)))
+        """As high as there are lines; with wrap, so much more that the last row can be reached."""
+        form, count = self._form(), len(self.selection)
+        self._taken = (self.selection.taken, count)
+        self._places = []
+        more = self.size.height - self._lines_that_fit(form) if self.wrap and count else 0
+        self._grow(Size(form.width, count + max(more, 0)))
+
+    def _lines_that_fit(self, form: LineForm) -> int:
+        """How many of the last lines the window holds, wrapped; the last one counts anyway."""
+        free, fit = self.size.height, 0
+        for line in range(len(self.selection) - 1, -1, -1):
+            free -= self._rows(line, form)
+            if free < 0:
+                break
+            fit += 1
+        return max(fit, 1)
+
+    def _rows(self, line: int, form: LineForm) -> int:
+        entry = self.selection.entry(line)
+        return rows(entry, form) if entry else 1
+
+    def _place(self, y: int, form: LineForm) -> tuple[int, int]:
+        """Which line and part of it stand in row ``y`` of the window."""
+        top = self.scroll_offset.y
+        if not self.wrap:
+            return top + y, 0
+        if not self._places or self._places[0] != (top, self._skipped):
+            lines = range(top, len(self.selection))
+            parts = ((line, part) for line in lines for part in range(self._rows(line, form)))
+            self._places = list(islice(parts, self._skipped, self._skipped + self.size.height))
+        return self._places[y] if y < len(self._places) else (len(self.selection), 0)
+
+    def _read_within(self, step: int) -> bool:
+        """Go a row down or up in a line that the window is too low for; False if it is not."""
+        if not self.wrap or abs(step) != 1:
+            return False
+        hidden = self._rows(self.scroll_offset.y, self._form()) - self.size.height
+        if not 0 <= self._skipped + step <= hidden:
+            return False
+        self._skipped += step
+        self.following = False
+        self.refresh()
+        return True
 
     def _grow(self, size: Size) -> None:
         """Take another height without laying the whole screen out, which costs more than a paint.
@@ -228,15 +266,9 @@ class LogView(ScrollView, can_focus=True):
         if shown:
             self.vertical_scrollbar.window_virtual_size = size.height
 
-    def _line_at(self, row: int) -> int:
-        if not self.wrap or not self._rows:
-            return row
-        return self._rows[min(row, len(self._rows) - 1)][0]
-
-    def _row_of(self, line: int) -> int:
-        return bisect_left(self._rows, (line, 0)) if self.wrap else line
-
     def _move_to(self, line: float) -> None:
+        if line != self.scroll_offset.y:
+            self._skipped = 0
         self._moving = True
         self.scroll_to(y=line, animate=False, force=True)
         self._moving = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlxconsole.log_ring import LogEntry
+from mlxconsole.log_entry import LogEntry
 from mlxconsole.source import seeded_work
 from mlxconsole.source.base import ContactLost
 from mlxconsole.source.fake import FakeSource

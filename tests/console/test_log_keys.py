@@ -66,16 +66,16 @@ async def test_keys_of_the_log() -> None:
 
         await pilot.press("h")
         await running.shows("hides others")
-        assert len(log.selection.lines) == 6
+        assert len(log.selection) == 6
         await pilot.press("L", "L")
         await running.shows(">=WARNING")
         await pilot.press("t", "t", "w")
-        assert len(log.selection.lines) == 6, "the filter survives other toggles"
+        assert len(log.selection) == 6, "the filter survives other toggles"
         source.show(0, seeded.frame(None, *lines(10, first=60)))
-        await running.until(lambda: len(log.selection.lines) == 7)
+        await running.until(lambda: len(log.selection) == 7)
 
         await pilot.press("escape")
-        assert len(log.selection.lines) == 8
+        assert len(log.selection) == 8
         await running.shows("tail_of_it")  # wrapped
         assert "00:1" not in running.text()
         await pilot.press("l")
@@ -89,6 +89,44 @@ async def test_keys_of_the_log() -> None:
         await running.shows("line_75")
         await pilot.press("escape")
         await running.shows("[1 Ranks]")
+
+
+async def test_wrapped_lines_are_read_to_their_last_word() -> None:
+    """The newest line ends in the last row; one that the window is too low for goes row by row."""
+    source = FakeSource(seeded.cluster(2))
+    filled(source)
+    app = ConsoleApp(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        running = Console(app, pilot)
+        await running.shows("line_59")
+        log = running.log
+        await pilot.press("3", "w")
+        await running.shows("line_59")
+        await pilot.press("g")
+        await running.shows("line_0 step")
+        while "tail_of_it" not in running.text():
+            before = log.scroll_offset.y
+            await pilot.press("j")
+            assert log.scroll_offset.y == before + 1, "it stopped short of the long line"
+        await pilot.press("G")
+        await running.shows("line_59")
+        assert log.following
+
+        high = " ".join(f"word_{n}" for n in range(400))
+        source.show(1, seeded.frame(None, LogLine(time_s=2000.0, event=high, sequence=1)))
+        await running.shows("word_0 ")
+        assert "word_399" not in running.text()
+        place = log.scroll_offset.y
+        for _ in range(200):
+            if "word_399" in running.text():
+                break
+            await pilot.press("j")
+        assert "word_399" in running.text()
+        assert log.scroll_offset.y == place
+        await pilot.press("k")
+        assert "word_399" not in running.text()
+        await pilot.press("w", "f")
+        await running.shows("word_0 ")
 
 
 async def test_a_fast_typist_gets_what_was_meant() -> None:

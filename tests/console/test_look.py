@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from mlxconsole.log_ring import LogEntry
+from mlxconsole.log_entry import LogEntry
 from mlxconsole.source import seeded_work
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.ui.app import ConsoleApp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxconsole.log_ring import LogEntry
+from mlxconsole.log_entry import LogEntry
 from mlxconsole.source import seeded
 from mlxconsole.source.base import FrameArrived
 from mlxconsole.source.fake import FakeSource

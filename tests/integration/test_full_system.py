@@ -141,16 +141,16 @@ def test_log_aggregation(young_cluster: RunningCluster, tmp_path: Path) -> None:
         answer = httpx.post(f"{cluster.base_url}/completions", json=body, timeout=30)
         assert answer.status_code == 200
         request_id = answer.headers["x-request-id"]
-        wait_for(lambda: any(request_id in line.text for line in aggregated(path).lines))
+        wait_for(lambda: any(request_id in line.text for line in aggregated(path)))
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(30) == 0
 
     log = aggregated(path)
-    assert [line.time_s for line in log.lines] == sorted(line.time_s for line in log.lines)
-    sources = {(line.rank, line.source) for line in log.lines}
+    assert [line.time_s for line in log] == sorted(line.time_s for line in log)
+    sources = {(line.rank, line.source) for line in log}
     assert sources >= {(rank, "supervisor") for rank in range(cluster.ranks)}
     assert sources >= {(rank, "worker") for rank in range(cluster.ranks)}
-    [asked] = [line for line in log.lines if request_id in line.text]
+    [asked] = [line for line in log if request_id in line.text]
     assert (asked.rank, asked.source, asked.level) == (0, "api", "INFO")
 
 
@@ -167,7 +167,7 @@ def aggregated(path: Path) -> LogSelection:
         assert seen == list(range(seen[0], seen[0] + len(seen)))
     log = LogSelection(store.log)
     log.choose(LogQuery())
-    assert len(log.lines) == sum(map(len, sequences.values()))
+    assert len(log) == sum(map(len, sequences.values()))
     return log
 
 

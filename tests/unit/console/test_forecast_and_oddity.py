@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxconsole.log_ring import LogEntry
+from mlxconsole.log_entry import LogEntry
 from mlxconsole.memory_forecast import MemoryNow, RequestNow, forecast
 from mlxconsole.odd_one_out import form, odd_ones_out
 

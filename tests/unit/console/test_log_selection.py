@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlxconsole.log_ring import LogEntry, LogRing
+from mlxconsole.log_entry import LogEntry
+from mlxconsole.log_ring import LogRing
 from mlxconsole.log_selection import LogQuery, LogSelection, compiled
 
 
@@ -15,7 +16,7 @@ def line(time_s: float, text: str = "", rank: int = 0, level: str = "INFO") -> L
 
 def texts(selection: LogSelection) -> list[str]:
     """What is shown."""
-    return [entry.text for entry in selection.lines]
+    return [entry.text for entry in selection]
 
 
 def test_a_late_line_goes_where_its_time_belongs_and_the_reader_stays() -> None:
@@ -40,6 +41,24 @@ def test_a_selection_is_no_longer_than_its_ring() -> None:
     assert texts(selection) == ["t2", "t3", "t4"]
     ring.extend(line(n) for n in range(5, 50))
     assert selection.take(1) == 0
+
+
+def test_what_the_ring_drops_goes_wherever_it_stands() -> None:
+    """A rank whose clock is ahead has lines in the middle that came first."""
+    ring = LogRing(capacity=4)
+    selection = LogSelection(ring)
+    ring.extend([line(100, "ahead"), line(1), line(200, "far ahead"), line(2)])
+    selection.take(0)
+    assert texts(selection) == ["t1", "t2", "ahead", "far ahead"]
+    ring.extend([line(3)])
+    assert selection.take(3) == 3
+    assert texts(selection) == ["t1", "t2", "t3", "far ahead"]
+    ring.extend(line(n) for n in range(4, 8))
+    assert selection.entry(3) is None, "gone, and not yet taken note of"
+    selection.take(0)
+    assert texts(selection) == ["t4", "t5", "t6", "t7"]
+    assert selection.entry(4) is None
+    assert selection.key(-1) is None
 
 
 def test_queries_compose() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlxconsole.log_ring import LogEntry, LogRing, entry
+from mlxconsole.log_entry import LogEntry, entry
+from mlxconsole.log_ring import LogRing
 from mlxconsole.rates import Rate
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
