@@ -11,8 +11,8 @@ TICK_S = 0.25
 """Longest time without a look at deadlines."""
 
 Inbox = queue.SimpleQueue[Event]
-"""What I/O threads hand to the engine thread. Bounded by its sources: at most `depth` steps are in
-flight, links apply back-pressure, and the API process bounds its open requests."""
+"""What I/O threads hand to the engine thread. Bounded by its sources: at most two steps for each
+stage are in flight, links apply back-pressure, and the API process bounds its open requests."""
 
 
 class Node(Protocol):

@@ -31,7 +31,7 @@ class SchedulerLimits:
     """Bounds of the scheduler, from the `[engine]` settings."""
 
     depth: int
-    """Steps in flight at once: the number of stages."""
+    """The number of stages: steps in flight at once, of streams or of prompts."""
     max_sequences: int
     max_queue: int
     prefill_chunk: int
@@ -56,7 +56,7 @@ class Scheduler:
         self._budget_of = budget_of
         self._waiting = WaitingLine(limits.max_queue)
         self._groups = DecodeGroups(limits.depth)
-        self._turns = Turns()
+        self._turns = Turns(limits.depth)
         self._index = PrefixIndex(limits.cut, needs_snapshots=limits.needs_snapshots)
         self._free_cuts = False
         self._closing: list[int] = []
@@ -140,7 +140,7 @@ class Scheduler:
 
     def schedule(self, epoch: int) -> Step | None:
         """The next step, or None when the pipeline is full or there is nothing to do."""
-        if self.in_flight >= self._limits.depth:
+        if self.in_flight >= self._most_in_flight:
             return None
         self._make_room()
         self._admit()
@@ -268,7 +268,13 @@ class Scheduler:
             return False
         if self._groups.ready:
             return self._turns.prompts_are_next()
-        return not self._groups.any or self._turns.in_credit
+        return not self._groups.any or self._turns.prompts_may_run()
+
+    @property
+    def _most_in_flight(self) -> int:
+        """One step for each stage; beside each group of streams, one of a prompt."""
+        both = self._prompts.any and self._groups.any
+        return self._limits.depth * (2 if both else 1)
 
     def _prefill(self) -> Work:
         """A portion of prompts; a smaller one beside running streams."""

@@ -1,32 +1,43 @@
 """Whether prompts or running streams come next, so that streams keep half of their rate. Pure.
 
-A prompt may take as much of a stage's time as the streams' decoding does, no more. Times come from
-outside, measured on rank 0's stage; without any, the two take turns.
+A prompt may keep streams waiting for as long as they ran undisturbed, no more. Its portions go in
+bursts of as many as there are stages: a stream waits behind the first at the first stage and behind
+the last at the last, so n portions of t seconds keep it waiting for (n + stages - 1) * t, and one
+alone would cost nearly as much as two. Times come from outside, measured on rank 0's stage.
 """
 
 from __future__ import annotations
 
 WEIGHT = 0.25
 """Of the latest measurement in the running averages."""
+AFTERMATH = 1.25
+"""A burst costs streams more than their wait: then caches are cold, and all groups in one place."""
 
 
 class Turns:
     """Keeps the balance of the time spent on prompts and on streams."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = 1) -> None:
+        self._stages = stages
+        self._charge = AFTERMATH * (2 * stages - 1) / stages
+        """Seconds of waiting for a second of a portion."""
         self._debt_s = 0.0
-        self._prompts_came_last = False
+        self._in_row = 0
+        """Portions since the last step of streams."""
         self._decode_s = 0.0
         self._token_s = 0.0
 
     def prompts_are_next(self) -> bool:
-        """Whether it is a prompt's turn, given that streams are running."""
-        return not self._prompts_came_last and self.in_credit
+        """Whether it is a prompt's turn, given that a step of streams could run, too."""
+        return self._is_burst or (not self._in_row and self._debt_s <= 0)
+
+    def prompts_may_run(self) -> bool:
+        """Whether a prompt may fill the time, given that all streams are on their way."""
+        return self._is_burst or self._debt_s <= 0
 
     @property
-    def in_credit(self) -> bool:
-        """Whether prompts have not taken more time than streams."""
-        return self._debt_s <= 0
+    def _is_burst(self) -> bool:
+        return 0 < self._in_row < self._stages
 
     def portion(self, least: int, most: int) -> int:
         """Prompt tokens for a step among streams: about as long as one of theirs takes."""
@@ -36,12 +47,15 @@ class Turns:
 
     def chose(self, *, prompts: bool) -> None:
         """A step of that kind is on its way."""
-        self._prompts_came_last = prompts
+        if not prompts:
+            self._in_row = 0
+        else:
+            self._in_row = self._in_row + 1 if self._in_row < self._stages else 1
 
     def prompt_took(self, tokens: int, seconds: float, *, among_streams: bool) -> None:
         """A step with prompts took that long."""
         self._token_s = _average(self._token_s, seconds / max(1, tokens))
-        self._debt_s = self._debt_s + seconds if among_streams else 0.0
+        self._debt_s = self._debt_s + seconds * self._charge if among_streams else 0.0
 
     def decode_took(self, seconds: float) -> None:
         """A step of running streams took that long."""

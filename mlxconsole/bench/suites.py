@@ -20,6 +20,7 @@ SUITES: dict[str, str] = {
     "engine": "decode, prefill, batch and context in one process, beside mlx-lm's own loop",
     "scaling": "two ranks on a core each, against one rank on one core",
     "http": "first token, tokens between, throughput at 1 to 64 streams, beside mlx_lm.server",
+    "prompts": "streams while a long prompt is read, and its first token when it is cached",
     "recovery": "kill ranks under load: how long a client waits",
     "console": "CPU, output and the wait for a key at 8 and 64 ranks, beside stock widgets",
 }
