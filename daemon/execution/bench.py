@@ -2,7 +2,7 @@
 
 `python -m daemon.execution.bench MODEL [--quick]` prints a figure a line, as JSON. Ours and theirs
 take turns, so that both meet the same noise; the best of each counts. With `--bare TOKENS` it
-prints what a token costs mlx-lm's loop alone, on our kernels. Engine thread.
+prints for every line that it reads what a token costs mlx-lm's loop, on our kernels. Engine thread.
 """
 
 from __future__ import annotations
@@ -184,8 +184,9 @@ def main() -> None:
     if given.bare:
         peer = _Peer(model_path(given.model), given.threads)
         peer.run(_prompt(16, 0), 8)
-        seconds = [peer.run(_prompt(16, 0), given.bare)[1] for _ in range(TURNS)]
-        sys.stdout.write(json.dumps({"token_s": min(seconds)}) + "\n")
+        for _ in sys.stdin:
+            sys.stdout.write(json.dumps(peer.run(_prompt(16, 0), given.bare)[1]) + "\n")
+            sys.stdout.flush()
         return
 
     def tell(figure: dict[str, Any]) -> None:
