@@ -1,6 +1,7 @@
 """Writes a model with random weights and the demo's tokenizer: something to measure with.
 
-`python -m daemon.execution.random_model FOLDER [--layers N] [--width N]`. Engine thread.
+`python -m daemon.execution.random_model FOLDER [--layers N] [--width N] [--bits 8]`.
+Engine thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx import nn
 
 from daemon.execution.light_import import model_imports
 from daemon.execution.random_weights import randomise
@@ -22,11 +24,15 @@ LAYERS = 8
 WIDTH = 384
 """With `LAYERS` about 12 million weights: some milliseconds a step on a CPU core."""
 HEAD_DIM = 64
+GROUP = 64
+"""Weights of one scale, where they are quantised."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
-def write_random_model(folder: Path, layers: int = LAYERS, width: int = WIDTH) -> Path:
-    """Write it into ``folder``; the folder."""
+def write_random_model(
+    folder: Path, layers: int = LAYERS, width: int = WIDTH, bits: int = 0
+) -> Path:
+    """Write it into ``folder``, quantised to ``bits`` unless they are 0; the folder."""
     demo = model_path(DEMO)
     config: dict[str, Any] = json.loads((demo / "config.json").read_text(encoding="utf-8"))
     config.pop("quantization", None)
@@ -44,6 +50,9 @@ def write_random_model(folder: Path, layers: int = LAYERS, width: int = WIDTH) -
         model_class, args_class = mlx_lm.utils._get_classes(config)  # noqa: SLF001 - as load_model
         model = model_class(args_class.from_dict(config))
     randomise(model)
+    if bits:
+        config["quantization"] = {"group_size": GROUP, "bits": bits}
+        nn.quantize(model, GROUP, bits)
     weights = parameters(model)
     mx.eval(weights)
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
@@ -60,8 +69,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--width", type=int, default=WIDTH, help=f"a multiple of {HEAD_DIM}")
+    parser.add_argument("--bits", type=int, choices=(4, 8), default=0, help="quantise the weights")
     given = parser.parse_args()
-    write_random_model(given.folder, given.layers, given.width)
+    write_random_model(given.folder, given.layers, given.width, given.bits)
 
 
 if __name__ == "__main__":
