@@ -35,6 +35,8 @@ Finding = tuple[float, str]
 class Past:
     """What the rules remember of one rank."""
 
+    near: frozenset[int] = frozenset()
+    """Ranks on its own machine: round trips to them tell how long they wait for a core."""
     steps: tuple[str, int] = ("", -1)
     """boot_id and steps when the rank last got on."""
     got_on_at_s: float = 0.0
@@ -114,12 +116,13 @@ def _bubble(
 
 
 def _link(
-    view: RankView, status: RankStatus, _past: Past, _now_s: float, floor: float
+    view: RankView, status: RankStatus, past: Past, _now_s: float, floor: float
 ) -> Finding | None:
-    """The worst link whose p99 takes ``floor`` seconds at least."""
-    slow = [x for x in status.links if x.rtt_p50_s > 0 and x.rtt_p99_s >= max(floor, 1e-9)]
+    """The worst link to another machine whose p99 takes ``floor`` seconds at least."""
+    far = [link for link in status.links if link.peer not in past.near]
+    slow = [x for x in far if x.rtt_p50_s > 0 and x.rtt_p99_s >= max(floor, 1e-9)]
     if not slow:
-        return (0.0, "") if status.links and view.contact == "live" else None
+        return (0.0, "") if far and view.contact == "live" else None
     worst = max(slow, key=lambda link: link.rtt_p99_s / link.rtt_p50_s)
     ratio = worst.rtt_p99_s / worst.rtt_p50_s
     usual, late = milliseconds(worst.rtt_p50_s), milliseconds(worst.rtt_p99_s)

@@ -44,7 +44,7 @@ DEFAULTS: Mapping[str, Bounds] = {
     "memory": Bounds(raised_at=0.90, cleared_below=0.85),
     # Without enough sequences for every rank, a bubble is want of work, not a fault.
     "bubble": Bounds(raised_at=0.30, cleared_below=0.20, for_s=60.0, floor=2.0),
-    # Processes that share cores wait milliseconds for a turn: no fault of the link.
+    # A busy machine lets a process wait milliseconds for a core: no fault of the link.
     "link": Bounds(raised_at=3.0, cleared_below=2.0, for_s=30.0, floor=0.02),
     "queue": Bounds(raised_at=8, cleared_below=1, floor=16),
     "restarts": Bounds(raised_at=3, cleared_below=3),

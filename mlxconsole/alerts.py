@@ -42,7 +42,7 @@ class Alerts:
         self.active: dict[Key, Alert] = {}
         self.on_new: Callable[[str], None] = lambda _text: None
         """Called with the words of every new alert."""
-        self._past = {rank: alert_rules.Past() for rank in store.ranks}
+        self._past = {rank: alert_rules.Past(_near(rank, store)) for rank in store.ranks}
         self._looked: dict[int, tuple[float, str, str]] = {}
         self._since: dict[Key, float] = {}
         """When a value that is not told of yet came over its bound."""
@@ -99,3 +99,10 @@ class Alerts:
         if alert is not None:
             self._since.pop(key, None)
             self._store.event(key[0], "alert over", alert.text, "INFO")
+
+
+def _near(rank: int, store: Store) -> frozenset[int]:
+    """The other ranks of its machine."""
+    host = store.ranks[rank].member.host
+    same = (view.member.rank for view in store.ranks.values() if view.member.host == host)
+    return frozenset(same) - {rank}
