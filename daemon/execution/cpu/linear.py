@@ -105,38 +105,31 @@ def _way(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> _Wa
     """Tiles where the processor has them and they fit, vectors elsewhere."""
     name, dtype = f"{weights.name}_{weights.dtype}", weights.dtype
     fits = runtime.machine.has_tiles and outputs >= TILE_ROWS
+    told: tuple[ir.Weights | str, ...] = (weights, dtype)
     if fits and weights.bits:
+        one, few, many = (digits(dtype, weights.group, n) for n in (1, FEW_ROWS, TILE_ROWS))
         kernels = (
-            (width, digits(dtype, weights.group, width), runtime.kernel(*kernel, weights, dtype))
-            for width, kernel in (
-                (1, (f"tiles_one_{name}", tiles.emit_one_row)),
-                (FEW_ROWS, (f"tiles_few_{name}", tiles.emit_few_rows)),
-                (TILE_ROWS, (f"tiles_many_{name}", tiles.emit_many_rows)),
-            )
+            (1, one, f"tiles_one_{name}", tiles.emit_one_row),
+            (FEW_ROWS, few, f"tiles_few_{name}", tiles.emit_few_rows),
+            (TILE_ROWS, many, f"tiles_many_{name}", tiles.emit_many_rows),
         )
         limits = tiles.CHUNK_OUTPUTS, tiles.MOST_ROWS
     elif fits and dtype == "bfloat16" and depth % plain_tiles.STEP == 0:
+        told = ()
         kernels = (
-            (1, pairs(1), runtime.kernel("tiles_one", plain_tiles.emit_one_row)),
-            (
-                TILE_ROWS,
-                pairs(TILE_ROWS),
-                runtime.kernel("tiles_many", plain_tiles.emit_many_rows),
-            ),
+            (1, pairs(1), "tiles_one", plain_tiles.emit_one_row),
+            (TILE_ROWS, pairs(TILE_ROWS), "tiles_many", plain_tiles.emit_many_rows),
         )
         limits = plain_tiles.CHUNK_OUTPUTS, plain_tiles.MOST_ROWS
     else:
         form = floats(dtype, runtime.lanes)
         kernels = (
-            (1, form, runtime.kernel(f"one_{name}", ir.emit_one_row, weights, dtype)),
-            (
-                ir.MOST_ROWS,
-                form,
-                runtime.kernel(f"many_{name}", ir.emit_many_rows, weights, dtype),
-            ),
+            (1, form, f"one_{name}", ir.emit_one_row),
+            (ir.MOST_ROWS, form, f"many_{name}", ir.emit_many_rows),
         )
         limits = ir.PANEL_OUTPUTS, ir.MOST_ROWS
-    way = _Way(tuple(kernels), *limits)
+    built = ((rows, form, runtime.kernel(name, emit, *told)) for rows, form, name, emit in kernels)
+    way = _Way(tuple(built), *limits)
     for _, form, _ in way.kernels:  # built now, so that no step waits for a compiler
         form.kernel(runtime)
     return way

@@ -9,6 +9,7 @@ from daemon.execution.pool import CachePool
 from daemon.messages import OpenSequence, Row, SamplingParams, Step
 from daemon.shard import LoadedShard
 from tests.support import staged
+from tests.support.told import LoadingOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 
 IDS = (1, 2, 3)
 STEPS = 6
-
-
-class _Report:
-    """Nothing is told here but what loads."""
-
-    def state(self, state: str, reason: str = "") -> None:
-        assert (state, bool(reason)) == ("LOADING", True)
-
-    def event(self, kind: str, text: str) -> None:
-        raise AssertionError(f"no event belongs here: {kind}, {text}")
 
 
 def _answers(shard: LoadedShard) -> list[tuple[int, ...]]:
@@ -57,7 +48,7 @@ def test_sequences_run_alone_and_say_the_same(
     answers: dict[bool, list[tuple[int, ...]]] = {}
     with caplog.at_level(logging.INFO, "daemon.shard"):
         for exact in (False, True):
-            shard = LoadedShard(model_folder("8bit"), _Report(), exact=exact)
+            shard = LoadedShard(model_folder("8bit"), LoadingOnly(), exact=exact)
             shard.assign(0, 8)
             answers[exact] = _answers(shard)
             assert any(batches) is not exact

@@ -13,6 +13,7 @@ from daemon.execution.skeleton import intercepted
 from daemon.messages import OpenSequence, Row, SamplingParams, Step
 from daemon.shard import LoadedShard
 from tests.support import staged
+from tests.support.told import LoadingOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,20 +23,6 @@ PROMPTS = (tuple(staged.random_prompt(9, 512)), tuple(staged.random_prompt(4, 51
 LAYERS = (0, 8)
 
 
-class _States:
-    """Keeps what the operator would be told."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def state(self, state: str, reason: str = "") -> None:
-        assert state == "LOADING"
-        self.texts.append(reason)
-
-    def event(self, kind: str, text: str) -> None:
-        raise AssertionError(f"no event belongs here: {kind}, {text}")
-
-
 @pytest.fixture
 def start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Callable[[str], Path]
@@ -43,7 +30,7 @@ def start(
     """Loads a model like a new process would, with kernels on disk only in ``tmp_path``."""
 
     def load(name: str) -> tuple[LoadedShard, Machine, list[str]]:
-        code, states = Machine(tmp_path), _States()
+        code, states = Machine(tmp_path), LoadingOnly()
         monkeypatch.setattr(runtime, "machine", lambda: code)
         shard = LoadedShard(model_folder(name), states)
         shard.assign(*LAYERS)
