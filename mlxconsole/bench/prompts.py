@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RANKS = 2
 STREAMS = 4
-TOKENS, QUICK_TOKENS = 2_000, 500
+TOKENS = 2_000
 """Of the long prompt."""
 LEAST_RATE = 0.5
 """Of a stream's rate, while somebody else's prompt is read."""
@@ -45,10 +45,10 @@ class _Left(Exception):
 def measure_suite(task: Task) -> list[Figure]:
     """Medians over prompts that differ, each beside the same without."""
     model = task.model or str(bench_model(task.folder / "prompts-model"))
-    tokens, turns = (QUICK_TOKENS, 1) if task.quick else (TOKENS, 5)
+    turns = 2 if task.quick else 5
     task.tell(f"prompts: starting {RANKS} ranks")
     with own_cluster(model, RANKS) as server:
-        prompts = (_prompt(seed, tokens) for seed in itertools.count())
+        prompts = (_prompt(seed) for seed in itertools.count())
         _first_token_s(server, next(prompts))
         waits = [_cold_and_cached_s(server, next(prompts)) for _ in range(turns)]
         task.tell(f"prompts: first token, cold and cached: {waits[-1][0]:.3g}, {waits[-1][1]:.3g}")
@@ -60,17 +60,17 @@ def measure_suite(task: Task) -> list[Figure]:
     return [
         Figure(
             "prompts",
-            f"first token, {tokens} cached",
+            f"first token, {TOKENS} cached",
             cached_s * 1e3,
             "ms",
             "less",
             MOST_WAIT * cold_s * 1e3,
             f"{MOST_WAIT:g} of the cold one",
         ),
-        Figure("prompts", f"first token, {tokens} cold", cold_s * 1e3, "ms", "less"),
+        Figure("prompts", f"first token, {TOKENS} cold", cold_s * 1e3, "ms", "less"),
         Figure(
             "prompts",
-            f"{STREAMS} streams while {tokens} are read",
+            f"{STREAMS} streams while {TOKENS} are read",
             beside,
             "tok/s",
             "more",
@@ -80,9 +80,9 @@ def measure_suite(task: Task) -> list[Figure]:
     ]
 
 
-def _prompt(seed: int, tokens: int) -> list[int]:
+def _prompt(seed: int) -> list[int]:
     """Token ids like no other seed's, from the first on."""
-    return Random(seed).choices(FIRST_IDS, k=tokens)  # noqa: S311 - no secret
+    return Random(seed).choices(FIRST_IDS, k=TOKENS)  # noqa: S311 - no secret
 
 
 def _first_token_s(server: Server, prompt: list[int]) -> float:

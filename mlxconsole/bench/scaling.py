@@ -18,6 +18,8 @@ from mlxconsole.bench.servers import own_cluster
 from mlxconsole.bench.streams import measure
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from mlxconsole.bench.servers import Server
     from mlxconsole.bench.suites import Task
 
@@ -31,30 +33,41 @@ WARM_UP_TOKENS = 4
 
 def measure_suite(task: Task) -> list[Figure]:
     """Wall-clock tokens per second of two ranks, beside those of one; medians."""
-    if (os.cpu_count() or 1) < 2 or not hasattr(os, "sched_setaffinity"):
+    if not possible():
         task.miss("scaling: needs Linux and two cores, to give each rank one of its own")
         return []
     model = task.model or str(bench_model(task.folder / "scaling-model"))
     figures: list[Figure] = []
     for how, streams in STREAMS.items():
         task.tell(f"scaling, {how}: starting 1 and 2 ranks, each on one core")
-        with ExitStack() as stack:
-            one, two = (
-                stack.enter_context(
-                    own_cluster(model, ranks, cores=range(ranks), exact=how == ALONE)
-                )
-                for ranks in (1, 2)
-            )
-            for server in (one, two):
-                measure(server.port, server.model, streams[-1], WARM_UP_TOKENS)
-            for count in streams[:1] if task.quick else streams:
-                times = 1 if task.quick else TIMES
-                pairs = [(_rate(two, count), _rate(one, count)) for _ in range(times)]
-                # The pair that has the middle ratio: both of its rates met the same machine.
-                pair = sorted(pairs, key=lambda pair: pair[0] / pair[1])[times // 2]
-                task.tell(f"scaling, {how}: {count} streams, {pair[0] / pair[1]:.2f} times one")
-                figures.append(_figure(how, count, *pair))
+        wanted, times = (streams[:1], 1) if task.quick else (streams, TIMES)
+        for count, pairs in compared(model, how, wanted, times):
+            # The pair that has the middle ratio: both of its rates met the same machine.
+            pair = sorted(pairs, key=lambda pair: pair[0] / pair[1])[times // 2]
+            task.tell(f"scaling, {how}: {count} streams, {pair[0] / pair[1]:.2f} times one")
+            figures.append(_figure(how, count, *pair))
     return figures
+
+
+def possible() -> bool:
+    """Whether each of two ranks can have a core of its own here."""
+    return (os.cpu_count() or 1) >= 2 and hasattr(os, "sched_setaffinity")
+
+
+def compared(
+    model: str, how: str, streams: Sequence[int], times: int
+) -> Generator[tuple[int, list[tuple[float, float]]]]:
+    """For each number of streams: tokens per second of two ranks and of one, so many times."""
+    exact = how == ALONE
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(own_cluster(model, ranks, cores=range(ranks), exact=exact))
+            for ranks in (1, 2)
+        )
+        for server in (one, two):
+            measure(server.port, server.model, streams[-1], WARM_UP_TOKENS)
+        for count in streams:
+            yield count, [(_rate(two, count), _rate(one, count)) for _ in range(times)]
 
 
 def _rate(server: Server, streams: int) -> float:
