@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from daemon.engine.kv_budget import KvBudget, RankKv
@@ -24,16 +23,15 @@ LEAST_BYTES = 64 << 20
 def kv_budget(
     card: ModelCard, plan: Plan, hellos: Mapping[int, Hello], settings: Settings
 ) -> KvBudget:
-    """The budget of the ranks that take part in ``plan``; ranks of one host share its memory."""
+    """The budget of the ranks that take part in ``plan``."""
     engine = settings.engine
-    on_host = Counter(settings.ranks[rank].host for rank in hellos)
     working = [rank for rank in sorted(hellos) if plan.ranges[rank][1] > plan.ranges[rank][0]]
     ranges = [plan.ranges[rank] for rank in working]
     devices = [Device(hellos[rank].memory_limit_bytes) for rank in working]
     ranks: list[RankKv] = []
     for rank, row in zip(working, forecast(card, ranges, devices), strict=True):
-        share = hellos[rank].memory_limit_bytes * USABLE / on_host[settings.ranks[rank].host]
-        capacity = engine.kv_bytes or max(LEAST_BYTES, int(share) - row.weights_bytes)
+        usable = int(hellos[rank].memory_limit_bytes * USABLE)
+        capacity = engine.kv_bytes or max(LEAST_BYTES, usable - row.weights_bytes)
         prefix = min(capacity, engine.prefix_cache_bytes or capacity // PREFIX_SHARE)
         ranks.append(rank_kv(card, row.lo, row.hi, capacity, prefix))
     return KvBudget(tuple(ranks), min(engine.prefill_cut, engine.prefill_chunk))

@@ -31,6 +31,7 @@ from daemon.engine.scheduler import Scheduler, SchedulerLimits
 from daemon.engine.watchdog import Watchdog, WatchedShard
 from daemon.engine_service import EngineService, handlers
 from daemon.errors import ClusterError, ModelError, SettingsError
+from daemon.memory_limits import rank_limit_bytes
 from daemon.messages import Hello, Plan
 from daemon.pipeline_wire import PipelineWire
 from daemon.supervision.child_spec import (
@@ -145,15 +146,17 @@ class Worker:
         return leader
 
     def _make_hello(self, card: ModelCard, *, free_cuts: bool) -> Hello:
-        from daemon.execution.devices import GIB, bandwidth_of  # noqa: PLC0415
+        from daemon.execution.devices import bandwidth_of  # noqa: PLC0415
         from daemon.execution.memory import device_name, limit_bytes  # noqa: PLC0415
 
-        part = self._settings.ranks[self._spec.rank]
+        ranks, rank = self._settings.ranks, self._spec.rank
+        part, limit = ranks[rank], rank_limit_bytes(ranks, rank, limit_bytes())
+        self._sample.memory_limit_bytes = limit
         return Hello(
-            self._spec.rank,
+            rank,
             self._spec.boot_id,
             card.fingerprint,
-            int(part.memory_gib * GIB) or limit_bytes(),
+            limit,
             bandwidth_gb_s=part.bandwidth_gb_s or bandwidth_of(device_name()),
             free_cuts=free_cuts,
         )

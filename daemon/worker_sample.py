@@ -44,6 +44,8 @@ class WorkerSample:
         self._table_at_s = self._links_at_s = 0.0
         self.kv_token_bytes = 0
         """Of all layers, for one token."""
+        self.memory_limit_bytes = 0
+        """What the rank may use; 0 until that is known."""
         self.shard: LoadedShard | None = None
         self.node: Leader | Follower | None = None
 
@@ -72,6 +74,7 @@ class WorkerSample:
         if self.shard is not None:
             capacity = self.node.kv_capacity_bytes if self.node else 0
             sample |= _of_shard(self.shard, capacity)
+            sample["memory"]["limit_bytes"] = self.memory_limit_bytes
         if self.node is not None:
             sample["epoch"] = self.node.epoch
             sample["drained"] = int(self.node.drained)

@@ -13,7 +13,6 @@ def memory() -> dict[str, int]:
         "mlx_active_bytes": mx.get_active_memory(),
         "mlx_cache_bytes": mx.get_cache_memory(),
         "mlx_peak_bytes": mx.get_peak_memory(),
-        "limit_bytes": limit_bytes(),
     }
 
 

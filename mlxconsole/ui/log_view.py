@@ -274,7 +274,9 @@ class LogView(ScrollView, can_focus=True):
         self._moving = False
 
     def _form(self) -> LineForm:
-        return LineForm(self.size.width, self.time, self.wrap, self.wanted, self._style)
+        # Without the scroll bar, which would cover the last column.
+        width = self.scrollable_content_region.width
+        return LineForm(width, self.time, self.wrap, self.wanted, self._style)
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"log-view--{part}")
