@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BUSY = 0.80
 """A rank that computes for this share of the time sets the pace; the rest is jitter."""
-LINK_SHARE = 0.5
+LINK_SHARE = 1.0
 """Links that take more of a round than all ranks compute are what to look at."""
 FAR_SHARE = 2.0
 LEAST_GAIN = 0.05
