@@ -5,6 +5,7 @@ Pure; reads the store's shown moment.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlxconsole.memory_forecast import Forecast, MemoryNow, RequestNow, forecast
@@ -46,9 +47,27 @@ def paces(store: Store) -> list[RankPace]:
 
 
 def why(store: Store) -> Diagnosis:
-    """What sets the cluster's pace."""
+    """What sets the cluster's pace, or why nothing comes although somebody waits."""
     tokens_per_s = store.tokens_per_s(store.shown_at_s()) or 0.0
-    return diagnose(paces(store), tokens_per_s, _in_flight(store))
+    found = diagnose(paces(store), tokens_per_s, _in_flight(store))
+    stalled = _stalled(store) if found.kind == "idle" else ""
+    return replace(found, sentences=(stalled,)) if stalled else found
+
+
+def _stalled(store: Store) -> str:
+    """Whom waiting requests wait for; empty if there are none."""
+    first = store.shown[0].status if 0 in store.shown else None
+    waiting = first.sequences + first.queue_depth if first else 0
+    if not waiting:
+        return ""
+    absent = [
+        f"rank {rank} " + (f"is {view.state}" if view.contact == "live" else "does not answer")
+        for rank, view in store.shown.items()
+        if view.contact != "live" or view.state != "READY"
+    ]
+    reason = ", ".join(absent) or "all ranks are READY; see the log of rank 0"
+    requests = "1 request waits" if waiting == 1 else f"{waiting} requests wait"
+    return f"No token comes, and {requests}: {reason}."
 
 
 def _in_flight(store: Store) -> float:
