@@ -177,7 +177,7 @@ class ControlClient:
 
         Raises:
             StaleGeneration: the rank has been restarted since.
-            InvalidRequest: this is not rank 0.
+            InvalidRequest: this is not rank 0, or no such request runs.
         """
         request = control_pb2.CancelRequest(
             generation=generation, request_id=request_id, reason=reason

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FRAME_INTERVAL_S = 0.25
+_TABLE_AGE_S = 1.25
+"""A request that began so long ago is in the table, however long that is."""
 _MAX_CALLS = 256
 _MAX_REQUEST_BYTES = 64 * 1024
 
@@ -177,8 +179,27 @@ class ControlService(control_pb2_grpc.ControlServicer):
             return await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "requests are cancelled on rank 0"
             )
+        await self._authorise(context)
+        if await self._is_unknown(request):
+            return await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"no request {request.request_id!r} runs or waits on rank 0: it may have ended; "
+                "the console's requests page names those that there are",
+            )
         text = f"{request.request_id} is being cancelled"
         return await self._order("cancel", request, context, text, request_id=request.request_id)
+
+    async def _is_unknown(self, request: control_pb2.CancelRequest) -> bool:
+        """Whether the worker that the caller saw has no such request; tables lag, so it waits."""
+        status = self._supervised.status()
+        if status.generation != request.generation or not status.worker_pid:
+            return False  # the order itself is refused, with a better reason
+        deadline_s = time.monotonic() + _TABLE_AGE_S
+        while not _may_run(self._supervised.requests(), request.request_id):
+            if time.monotonic() >= deadline_s:
+                return True
+            await asyncio.sleep(FRAME_INTERVAL_S)
+        return False
 
     async def Kill(  # noqa: N802  named by control.proto
         self, request: control_pb2.ActionRequest, context: Context
@@ -232,6 +253,14 @@ class ControlService(control_pb2_grpc.ControlServicer):
         except ClusterError as error:
             return await context.abort(grpc.StatusCode[grpc_code(error)], str(error))
         return control_pb2.TraceReply(steps=steps, rank=self._supervised.status().rank)
+
+
+def _may_run(table: control_pb2.RequestTable | None, request_id: str) -> bool:
+    """Whether the table names the request, or one of its choices (``ID/0``), or is cut short."""
+    if table is None or not request_id:
+        return False
+    called = any(request_id in {row.id, row.id.rpartition("/")[0]} for row in table.rows)
+    return called or table.total > len(table.rows)
 
 
 def _who(reason: str, context: Context) -> str:

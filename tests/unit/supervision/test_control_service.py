@@ -43,16 +43,19 @@ class FakeSupervisor:
         self.closing = asyncio.Event()
         self.asked: list[tuple[object, ...]] = []
         self.rank = 1
+        rows = [control_pb2.RequestStatus(id="req_1", state="decode")]
+        self.table: control_pb2.RequestTable | None = control_pb2.RequestTable(rows=rows, total=1)
         self._error = error
 
     def status(self) -> control_pb2.RankStatus:
         """A rank that is READY."""
-        return control_pb2.RankStatus(rank=self.rank, state=control_pb2.READY, generation=4)
+        return control_pb2.RankStatus(
+            rank=self.rank, state=control_pb2.READY, generation=4, worker_pid=7
+        )
 
     def requests(self) -> control_pb2.RequestTable | None:
         """One, as on rank 0."""
-        rows = [control_pb2.RequestStatus(id="req_1", state="decode")]
-        return control_pb2.RequestTable(rows=rows, total=1)
+        return self.table
 
     async def trace(self, sequence: int, most_steps: int) -> list[control_pb2.TraceStep]:
         """One step, or fail."""
@@ -338,6 +341,38 @@ async def test_requests_are_cancelled_on_rank_0_only() -> None:
     async with served(FakeSupervisor()) as client:
         with pytest.raises(InvalidRequest):
             await client.cancel("req_1", 4)
+
+
+@pytest.mark.parametrize("request_id", ["nope", "", "req_1/0"])
+async def test_a_request_that_does_not_run_is_not_said_to_be_cancelled(request_id: str) -> None:
+    """A typo must not look like success."""
+    supervisor = FakeSupervisor()
+    supervisor.rank = 0
+    async with served(supervisor) as client:
+        with pytest.raises(InvalidRequest, match=f"no request '{request_id}' runs"):
+            await client.cancel(request_id, 4)
+    assert supervisor.asked == []
+
+
+async def test_a_request_of_a_moment_ago_is_waited_for() -> None:
+    """The table comes four times a second, a long one once; its choices have its name, too."""
+    supervisor = FakeSupervisor()
+    supervisor.rank, supervisor.table = 0, None
+    rows = [control_pb2.RequestStatus(id="req_2/0"), control_pb2.RequestStatus(id="req_2/1")]
+    later = control_pb2.RequestTable(rows=rows, total=2)
+    asyncio.get_running_loop().call_later(0.1, setattr, supervisor, "table", later)
+    async with served(supervisor) as client:
+        await client.cancel("req_2", 4, "test")
+    assert supervisor.asked == [("cancel", 4, "test", "req_2")]
+
+
+async def test_what_a_table_has_no_room_for_may_run() -> None:
+    """It names 256 requests at most."""
+    supervisor = FakeSupervisor()
+    supervisor.rank, supervisor.table = 0, control_pb2.RequestTable(total=300)
+    async with served(supervisor) as client:
+        await client.cancel("req_9", 4, "test")
+    assert [asked[0] for asked in supervisor.asked] == ["cancel"]
 
 
 @pytest.mark.parametrize("action", ["drain", "undrain", "kill"])
