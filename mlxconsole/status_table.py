@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlxconsole.cluster import Cluster, Member
     from protos.control_pb2 import RankStatus
 
+AFTER_A_DEATH = frozenset({"DOWN", "FAILED", "STARTING", "LOADING"})
+"""States in which the end of the last worker is news. JOINING may come of another rank's end."""
 TITLES = ("RANK", "STATE", "LAYERS", "ADDRESS", "PID", "MEMORY", "TOK/S", "RESTARTS", "UP")
 
 
@@ -62,9 +64,11 @@ def _causes(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
                 f"rank {member.rank}: no answer on {member.host}:{member.control_port}: "
                 "its supervisor is not running, or not reachable from here"
             )
-        elif status.exit_cause and state_name(status) != "READY":
+        elif state_name(status) == "JOINING":
+            lines += [f"rank {member.rank}: {status.reason}"] if status.reason else []
+        elif status.exit_cause and state_name(status) in AFTER_A_DEATH:
             lines.append(f"rank {member.rank}: {status.exit_cause}")
     api = api_status(statuses)
-    if api and api.exit_cause and state_name(api) != "READY":
+    if api and api.exit_cause and state_name(api) in AFTER_A_DEATH:
         lines.append(f"api: {api.exit_cause}")
     return lines

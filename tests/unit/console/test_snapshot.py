@@ -110,6 +110,19 @@ def test_the_table_lines_up_and_ends_with_the_causes() -> None:
     ]
 
 
+def test_a_rank_that_joins_says_whom_it_waits_for() -> None:
+    """Not how its last worker died minutes ago: now another rank is missing."""
+    status = seeded.status(0, 2)
+    status.exit_cause, status.reason = "killed by signal 9 (SIGKILL)", "waiting for rank 1: lost"
+    status.state = RankState.JOINING
+    assert table(seeded.cluster(1), {0: status})[3:] == ["rank 0: waiting for rank 1: lost"]
+    status.reason = ""
+    assert table(seeded.cluster(1), {0: status})[3:] == []
+    status.state = RankState.STARTING
+    causes = table(seeded.cluster(1), {0: status})[3:]
+    assert causes == ["rank 0: killed by signal 9 (SIGKILL)"]
+
+
 def test_a_rank_describes_its_cluster() -> None:
     """`--connect` to one rank finds the others."""
     info = ClusterInfo(
