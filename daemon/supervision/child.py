@@ -85,7 +85,7 @@ class Child:
         self._following: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failure_reason = ""
-        self._killed_by_us = False
+        self._killed_by_us = self._killed_at_once = False
         self._silence = Silence(spec.settings.limits.silence_timeout_s)
         self._stuck = ""
         self._comeback: Comeback | None = None
@@ -185,8 +185,8 @@ class Child:
             case child_life.Terminate(grace_s, generation):
                 self._signal(signal.SIGTERM)
                 self._after("grace", grace_s, child_life.GraceOver(generation))
-            case child_life.Kill():
-                self._killed_by_us = True
+            case child_life.Kill(ordered):
+                self._killed_by_us, self._killed_at_once = True, ordered
                 self._signal(signal.SIGKILL)
             case child_life.GiveUp(cause):
                 self._comeback = None
@@ -251,7 +251,7 @@ class Child:
         self._timers.clear()
         self._stderr.clear()
         self._failure_reason = self.reason = ""
-        self._killed_by_us = False
+        self._killed_by_us = self._killed_at_once = False
         self._stuck = ""
         self._silence = Silence(self._spec.settings.limits.silence_timeout_s)
         self.rss_bytes = 0
@@ -286,6 +286,7 @@ class Child:
             last_stderr_line=self._stderr[-1] if self._stderr else "",
             failure_reason=self._failure_reason,
             killed_by_us=self._killed_by_us,
+            killed_at_once=self._killed_at_once,
             stuck=self._stuck,
             kernel_oom_kills=process_stats.kernel_oom_kills() - self._oom_kills_before,
             rss_bytes=self.rss_bytes,

@@ -134,7 +134,9 @@ class Terminate:
 
 @dataclass(frozen=True)
 class Kill:
-    """End the process (SIGKILL)."""
+    """End the process (SIGKILL); ``ordered`` if an operator gives it no time to leave."""
+
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -323,4 +325,4 @@ def _stop(life: ChildLife, event: StopAsked) -> Outcome:
 
 
 def _end_process(grace_s: float, generation: int) -> Terminate | Kill:
-    return Terminate(grace_s, generation) if grace_s > 0 else Kill()
+    return Terminate(grace_s, generation) if grace_s > 0 else Kill(ordered=True)

@@ -19,6 +19,8 @@ class Evidence:
     failure_reason: str = ""
     """What the process itself gave as the reason of its state FAILED."""
     killed_by_us: bool = False
+    killed_at_once: bool = False
+    """By us too, but because the operator gave it no time to leave."""
     stuck: str = ""
     """Why we killed it although nobody had asked it to leave."""
     kernel_oom_kills: int = 0
@@ -45,6 +47,8 @@ def _signal_text(evidence: Evidence) -> str:
     words = f"killed by signal {number} ({_signal_name(number)})"
     if number == signal.SIGKILL and evidence.stuck:
         return f"stuck, {evidence.stuck}: {words} by its supervisor"
+    if number == signal.SIGKILL and evidence.killed_at_once:
+        return f"killed by the operator, with {words.removeprefix('killed by ')}"
     if number == signal.SIGKILL and evidence.killed_by_us:
         return f"{words} after its time to leave was over"
     if number == signal.SIGKILL and evidence.kernel_oom_kills:

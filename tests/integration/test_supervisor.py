@@ -96,6 +96,15 @@ async def test_a_killed_worker_is_down_with_its_cause_and_comes_back(tmp_path: P
         assert second.api.pid == first.api.pid
 
 
+async def test_a_kill_that_was_ordered_is_told_as_one(tmp_path: Path) -> None:
+    """Not as one of a worker that would not leave in its time."""
+    async with Daemon(tmp_path, make_settings(), worker="obey") as daemon:
+        await daemon.until_ready()
+        await daemon.client.act("kill", 1, "test")
+        second = await daemon.until_ready(generation=2)
+        assert second.exit_cause.endswith("test: killed by the operator, with signal 9 (SIGKILL)")
+
+
 async def test_five_kills_in_a_row_are_five_restarts(tmp_path: Path) -> None:
     """Nobody has to help."""
     async with Daemon(tmp_path, make_settings(), worker="obey") as daemon:

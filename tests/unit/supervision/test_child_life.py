@@ -232,7 +232,7 @@ def test_an_impatient_stop_kills() -> None:
     tape = Tape()
     tape.run_until_ready()
     tape.play(StopAsked(3.0))
-    assert tape.play(StopAsked(0.0)) == (Kill(),)
+    assert tape.play(StopAsked(0.0)) == (Kill(ordered=True),)
 
 
 def test_a_failed_spawn_counts_as_a_death() -> None:

@@ -24,6 +24,10 @@ from daemon.supervision.exit_cause import Evidence, describe
             "killed by signal 9 (SIGKILL) after its time to leave was over",
         ),
         (
+            Evidence(-9, killed_by_us=True, killed_at_once=True),
+            "killed by the operator, with signal 9 (SIGKILL)",
+        ),
+        (
             Evidence(-9, killed_by_us=True, stuck="no report for 2.0 s (it is stopped)"),
             "stuck, no report for 2.0 s (it is stopped): "
             "killed by signal 9 (SIGKILL) by its supervisor",
