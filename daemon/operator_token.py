@@ -73,16 +73,26 @@ def check(token: str, metadata: Iterable[tuple[str, str | bytes]], peer: str) ->
 
 def from_this_machine(peer: str) -> bool:
     """Whether a gRPC peer such as ``ipv4:127.0.0.1:5`` or ``ipv6:[::1]:5`` is on loopback."""
-    kind, _, rest = unquote(peer).partition(":")
+    kind, host = _kind_and_host(peer)
     if kind == "unix":
         return True
-    host = rest.rpartition(":")[0].strip("[]")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def peer_host(peer: str) -> str:
+    """The host alone of a gRPC peer, for people: ``127.0.0.1`` of ``ipv4:127.0.0.1:5``."""
+    kind, host = _kind_and_host(peer)
+    return "this machine" if kind == "unix" else host or peer
+
+
+def _kind_and_host(peer: str) -> tuple[str, str]:
+    kind, _, rest = unquote(peer).partition(":")
+    return kind, rest.rpartition(":")[0].strip("[]")
 
 
 def _read(path: Path) -> str:

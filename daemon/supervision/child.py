@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STDERR_LINES = 20
+_ORDERLY = {0, -signal.SIGTERM}
+"""Return codes of a process that obeys an order to leave; the signal's own before our handler."""
 _NORMAL_STATES = {"JOINING", "LOADING", "READY", "DRAINING"}
 
 
@@ -265,7 +267,10 @@ class Child:
             watching.cancel()
         self._comeback = self._comeback or Comeback(time.monotonic())
         cause = describe(self._evidence(return_code))
-        self._history.event("exit", f"{self.name} {self.life.generation}: {cause}")
+        # Who leaves in order, as told to, is no news that anybody must be warned of.
+        ordered = self.life.phase is child_life.Phase.STOPPING and return_code in _ORDERLY
+        kind = "left" if ordered else "exit"
+        self._history.event(kind, f"{self.name} {self.life.generation}: {cause}")
         self._process = None
         self.on_exit()
         self._apply(child_life.Exited(cause, hopeless=return_code == EXIT_HOPELESS))

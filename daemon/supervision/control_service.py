@@ -153,7 +153,8 @@ class ControlService(control_pb2_grpc.ControlServicer):
     ) -> control_pb2.ActionReply:
         """End this rank."""
         await self._authorise(context)
-        self._supervised.shutdown(max(0.0, request.grace_s), f"shut down by {context.peer()}")
+        who = operator_token.peer_host(context.peer())
+        self._supervised.shutdown(max(0.0, request.grace_s), f"shut down by {who}")
         return control_pb2.ActionReply(
             message="shutting down", generation=self._supervised.status().generation
         )
@@ -264,7 +265,7 @@ def _may_run(table: control_pb2.RequestTable | None, request_id: str) -> bool:
 
 
 def _who(reason: str, context: Context) -> str:
-    return f"{context.peer()}: {reason or 'no reason given'}"
+    return f"{operator_token.peer_host(context.peer())}: {reason or 'no reason given'}"
 
 
 def cluster_info(settings: Settings) -> control_pb2.ClusterInfo:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.errors import NotAllowed, SettingsError
-from daemon.operator_token import check, credentials, from_this_machine, operator_token
+from daemon.operator_token import check, credentials, from_this_machine, operator_token, peer_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +48,26 @@ def test_the_token_comes_from_the_environment_or_a_private_file(tmp_path: Path) 
         ("ipv4:192.168.1.10:50123", False),
         ("ipv6:[::ffff:10.0.0.1]:9", False),
         ("nonsense", False),
+        ("127.0.0.1", False),
     ],
 )
 def test_whose_machine_a_peer_is(peer: str, here: bool) -> None:
     """What can't be read is nobody we know."""
     assert from_this_machine(peer) == here
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("ipv4:127.0.0.1:42500", "127.0.0.1"),
+        ("ipv6:%5B::1%5D:9", "::1"),
+        ("unix:/run/x", "this machine"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_people_read_who_asked_as_a_plain_host(peer: str, host: str) -> None:
+    """The port of a connection that is gone tells nobody anything."""
+    assert peer_host(peer) == host
 
 
 def test_who_may_act() -> None:

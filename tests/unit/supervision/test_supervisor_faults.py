@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 
@@ -19,6 +20,7 @@ from daemon.supervision.child_spec import ChildSpec
 from daemon.supervision.history import History
 from daemon.supervision.supervisor import ChildCommands, Supervisor
 from daemon.supervision.supervisor_log import SupervisorLog
+from protos import control_pb2
 from tests.unit.supervision.harness import FAKE_CHILD, eventually, make_settings
 
 OBEY = (sys.executable, str(FAKE_CHILD), "obey")
@@ -55,6 +57,29 @@ async def test_before_the_start_there_is_nothing_to_restart() -> None:
     with pytest.raises(NotReady, match="has not started yet"):
         supervisor.restart(0, 0.0, "early")
     assert supervisor.status().worker_pid == 0
+
+
+async def test_who_leaves_in_order_is_no_warning() -> None:
+    """A restart that somebody ordered is not among the last errors; a death is."""
+    supervisor = Supervisor(0, make_settings(), commands=ChildCommands(OBEY, OBEY))
+    running = asyncio.create_task(supervisor.run())
+    await eventually(lambda: supervisor.status().state == control_pb2.READY)
+    supervisor.restart(1, 0.0, "ordered")
+    await eventually(lambda: supervisor.status().generation == 2)
+    await eventually(lambda: supervisor.status().state == control_pb2.READY)
+    os.kill(supervisor.status().worker_pid, signal.SIGKILL)
+    await eventually(lambda: supervisor.status().generation == 3)
+    await eventually(lambda: supervisor.status().state == control_pb2.READY)
+    supervisor.shutdown(0.0, "over")
+    await running
+    events = supervisor.history.subscribe(0).take().events
+    worker = [(e.kind, e.text) for e in events if e.text.startswith("worker")]
+    ends = [(kind, text) for kind, text in worker if kind in {"exit", "left"}]
+    assert ends == [
+        ("left", "worker 1: exit code 0"),
+        ("exit", "worker 2: killed by signal 9 (SIGKILL)"),
+        ("left", "worker 3: exit code 0"),
+    ]
 
 
 async def test_a_stop_during_the_start_starts_no_child() -> None:
