@@ -10,13 +10,21 @@ import dataclasses
 import ipaddress
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from daemon.errors import SettingsError
-from daemon.settings_file import Source, environment_changes, read_section, read_toml
+from daemon.settings_file import (
+    NOWHERE,
+    Source,
+    check_variables,
+    environment_changes,
+    read_section,
+    read_toml,
+    variable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 MIB = 1024 * 1024
@@ -24,6 +32,11 @@ API_PORT = 8100
 DATA_PORT = 50100
 CONTROL_PORT = 50200
 CPU_KERNELS = ("auto", "off")
+OTHER_VARIABLES = frozenset(
+    f"MLXCONSOLE_{name}"
+    for name in ("ALERTS", "API_KEY", "ASCII", "OPERATOR_TOKEN", "OPERATOR_TOKEN_FILE", "SNAPSHOTS")
+)
+"""Of the environment, ours, and no settings of a cluster."""
 MAY_BE_ZERO = frozenset({"threads", "pin", "prefix_cache_bytes", "kv_bytes", "kv_bits"})
 
 
@@ -157,7 +170,8 @@ class Settings:
     @staticmethod
     def from_json(text: str) -> Settings:
         """Read what `to_json` wrote."""
-        return check(_build(json.loads(text), Source("settings passed by the supervisor", "")))
+        source = Source("settings passed by the supervisor", "")
+        return check(_build(json.loads(text), source), source)
 
 
 _PARTS: dict[str, type[Any]] = {
@@ -181,11 +195,13 @@ def load(path: Path | None, environ: Mapping[str, str], **overrides: Any) -> Set
         SettingsError: names file, line and key.
     """
     settings = parse(path) if path else Settings()
+    names = [variable(name, key) for name, part in _PARTS.items() for key in _keys(part)]
+    check_variables(environ, names, OTHER_VARIABLES)
     for section, part in _PARTS.items():
         changes = environment_changes(environ, section, part)
         given = {
             key: overrides.pop(f"{section}_{key}", None)
-            for key in part.__dataclass_fields__
+            for key in _keys(part)
             if f"{section}_{key}" in overrides
         }
         changes |= {key: value for key, value in given.items() if value is not None}
@@ -213,14 +229,15 @@ def parse(path: Path) -> Settings:
     Raises:
         SettingsError: the file can't be read, is no TOML, or holds a wrong key or value.
     """
-    return check(_build(*read_toml(path)))
+    data, source = read_toml(path)
+    return check(_build(data, source), source)
 
 
-def check(settings: Settings) -> Settings:
-    """Fill in default ports and check what single keys can't tell; the settings, completed.
+def check(settings: Settings, source: Source = NOWHERE) -> Settings:
+    """Fill in default ports and check what types can't tell; the settings, completed.
 
     Raises:
-        SettingsError: says which values contradict each other.
+        SettingsError: says which values can't be, and where in ``source`` they stand.
     """
     if not settings.ranks:
         raise SettingsError("a cluster needs at least 1 rank: add a [[ranks]] table")
@@ -233,9 +250,9 @@ def check(settings: Settings) -> Settings:
         for r, part in enumerate(settings.ranks)
     )
     settings = dataclasses.replace(settings, ranks=ranks)
-    _check_ports(settings)
-    _check_positive(settings)
-    _check_exposure(settings)
+    _check_ports(settings, source)
+    _check_values(settings, source)
+    _check_exposure(settings, source)
     return settings
 
 
@@ -283,47 +300,59 @@ def to_toml(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _check_ports(settings: Settings) -> None:
+def _keys(part: type[Any]) -> list[str]:
+    return [item.name for item in dataclasses.fields(part)]
+
+
+def _check_ports(settings: Settings, source: Source) -> None:
     owners: dict[tuple[str, int], str] = {}
     for name, host, port in listening(settings):
         if not 0 < port < 65536:
-            raise SettingsError(f"{name} is {port}: ports go from 1 to 65535")
+            raise SettingsError(f"{source.at(name)}{name} is {port}: ports go from 1 to 65535")
         owner = owners.setdefault((host, port), name)
         if owner != name:
-            raise SettingsError(f"{name} and {owner} are both {host}:{port}: choose another port")
+            raise SettingsError(
+                f"{source.at(name)}{name} and {owner} are both {host}:{port}: choose another port"
+            )
 
 
-def _check_positive(settings: Settings) -> None:
-    if settings.engine.kv_bits not in {0, 8}:
-        raise SettingsError(f"engine.kv_bits is {settings.engine.kv_bits}: it must be 0 or 8")
+def _check_values(settings: Settings, source: Source) -> None:
+    def refuse(name: str, value: str | float, rule: str) -> NoReturn:
+        raise SettingsError(f"{source.at(name)}{name} is {value}: {rule}")
+
     for section in ("api", "engine", "limits"):
         part = getattr(settings, section)
         for item in dataclasses.fields(part):
             value = getattr(part, item.name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and value <= 0 and item.name not in MAY_BE_ZERO:
-                raise SettingsError(f"{section}.{item.name} is {value}: it must be over 0")
-    engine = settings.engine
-    if engine.threads < 0:
-        raise SettingsError(f"engine.threads is {engine.threads}: 0 shares the cores, or a number")
-    if engine.cpu_kernels not in CPU_KERNELS:
-        known = " or ".join(CPU_KERNELS)
-        raise SettingsError(f'engine.cpu_kernels is "{engine.cpu_kernels}": it must be {known}')
+                refuse(f"{section}.{item.name}", value, "it must be over 0")
     for rank, part in enumerate(settings.ranks):
         for name in ("memory_gib", "bandwidth_gb_s"):
             if getattr(part, name) < 0:
-                raise SettingsError(f"rank {rank} {name} is {getattr(part, name)}: not below 0")
+                refuse(f"rank {rank} {name}", getattr(part, name), "not below 0")
+    _check_engine(settings.engine, refuse)
 
 
-def _check_exposure(settings: Settings) -> None:
+def _check_engine(engine: EnginePart, refuse: Callable[[str, str | float, str], NoReturn]) -> None:
+    if engine.kv_bits not in {0, 8}:
+        refuse("engine.kv_bits", engine.kv_bits, "it must be 0 or 8")
+    if engine.threads < 0:
+        refuse("engine.threads", engine.threads, "0 shares the cores, or a number")
+    if engine.cpu_kernels not in CPU_KERNELS:
+        known = " or ".join(CPU_KERNELS)
+        refuse("engine.cpu_kernels", f'"{engine.cpu_kernels}"', f"it must be {known}")
+
+
+def _check_exposure(settings: Settings, source: Source) -> None:
     if settings.cluster.insecure:
         return
     for name, host, _ in listening(settings):
         if not is_loopback(host):
             raise SettingsError(
-                f"{name} listens on {host}, which is not loopback, and there is no TLS yet: anyone "
-                "who reaches it could run the cluster; set insecure = true under [cluster] on a "
-                "network that you trust"
+                f"{source.at(name)}{name} listens on {host}, which is not loopback, and there is "
+                "no TLS yet: anyone who reaches it could run the cluster; set insecure = true "
+                "under [cluster] on a network that you trust"
             )
 
 

@@ -6,6 +6,7 @@ Knows how to name file, line and key of a mistake; does not know which sections 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from daemon.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 Section = TypeVar("Section")
 
+PREFIX = "MLXCONSOLE_"
+_ALIKE = 0.8
+"""From here on (1: the same) a name is a slip of another."""
 _NAMES: dict[type[Any], str] = {
     str: "text in quotes",
     int: "a whole number",
@@ -39,6 +43,20 @@ class Source:
         """``file:line`` of a key (or of its section), as well as a scan can tell."""
         line = find_line(self.text, section, key, index)
         return f"{self.name}:{line}" if line else self.name
+
+    def at(self, name: str) -> str:
+        """``file:line: `` of a value such as ``api.port`` or ``rank 1 port``; empty without one."""
+        if not self.name:
+            return ""
+        if name.startswith("rank "):
+            _, rank, key = name.split()
+            return f"{self.where('ranks', key, int(rank))}: "
+        section, key = name.split(".")
+        return f"{self.where(section, key)}: "
+
+
+NOWHERE = Source("", "")
+"""Of settings that flags and variables made."""
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], Source]:
@@ -83,6 +101,35 @@ def read_section(
     return part(**values)
 
 
+def variable(section: str, key: str) -> str:
+    """The environment variable that sets one key."""
+    return f"{PREFIX}{section}_{key}".upper()
+
+
+def check_variables(environ: Mapping[str, str], known: Sequence[str], ours: Iterable[str]) -> None:
+    """Refuse variables that look like settings and are none.
+
+    Args:
+        environ: the process environment.
+        known: the variables that are settings.
+        ours: others of this project, which somebody else reads.
+
+    Raises:
+        SettingsError: names the variable, and the nearest that there is.
+    """
+    sections = tuple({"_".join(name.split("_")[:2]) + "_" for name in known})
+    names = {name.removeprefix(PREFIX): name for name in (*known, *ours)}
+    for name in sorted(set(environ) - set(names.values())):
+        # A slip in the section's name, too; but what is like none of ours may be anybody's.
+        alike = 0.0 if name.startswith(sections) else _ALIKE
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), names, 1, alike)
+        if name.startswith(PREFIX) and near:
+            raise SettingsError(
+                f"{name} in the environment is no setting: did you mean {names[near[0]]}? "
+                "If not, unset it"
+            )
+
+
 def environment_changes(
     environ: Mapping[str, str], section: str, part: type[Any]
 ) -> dict[str, Any]:
@@ -93,7 +140,7 @@ def environment_changes(
     """
     changes: dict[str, Any] = {}
     for key, kind in get_type_hints(part).items():
-        name = f"MLXCONSOLE_{section}_{key}".upper()
+        name = variable(section, key)
         text = environ.get(name)
         if text is None:
             continue

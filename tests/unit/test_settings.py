@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,27 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[engine]\nexact = true\nkv_bits = 5", ":3: engine.kv_bits is 5: it must be 0 or 8"),
+        ("[limits]\n\npeer_timeout_s = 0", ":3: limits.peer_timeout_s is 0.0"),
+        ("[api]\nport = 70000", ":2: api.port is 70000"),
+        ("[[ranks]]\n[[ranks]]\nmemory_gib = -1.0", ":3: rank 1 memory_gib is -1.0"),
+        ("[[ranks]]\nport = 8100", ":2: rank 0 port and api.port are both"),
+        ("[[ranks]]\n[[ranks]]\nport = 50100", ":3: rank 1 port and rank 0 port are both"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """As a mistake of spelling or type is."""
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        settings.parse(path)
+    assert str(caught.value).startswith(str(path) + message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("ranks = []", "at least 1 rank"),
         ("[api]\nport = 70000", "api.port is 70000: ports go from 1 to 65535"),
         ("[[ranks]]\nport = -1", "rank 0 port is -1"),
@@ -122,6 +144,39 @@ def test_environment_mistakes_name_the_variable() -> None:
     """There is no line to name, but a variable."""
     with pytest.raises(SettingsError, match="MLXCONSOLE_API_PORT in the environment must be"):
         settings.load(None, {"MLXCONSOLE_API_PORT": "http"})
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("MLXCONSOLE_ENGINE_KVBITS", "MLXCONSOLE_ENGINE_KV_BITS"),
+        ("MLXCONSOLE_ENGIN_KV_BITS", "MLXCONSOLE_ENGINE_KV_BITS"),
+        ("MLXCONSOLE_API_PROT", "MLXCONSOLE_API_PORT"),
+        ("MLXCONSOLE_CLUSTER_XYZ", "MLXCONSOLE_CLUSTER_"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(name: str, near: str) -> None:
+    """As the same typo in the file is: nothing starts without what was wanted."""
+    with pytest.raises(SettingsError, match=f"{name} in the environment .* did you mean {near}"):
+        settings.load(None, {name: "8"})
+
+
+def test_other_variables_are_left_alone() -> None:
+    """Those that something else of ours reads, and those of other people."""
+    theirs = ("MLXCONSOLE_HOME", "ENGINE_KVBITS", "MLXCONSOLE_ENGINES")
+    environ = dict.fromkeys((*settings.OTHER_VARIABLES, *theirs), "x")
+    assert settings.load(None, environ) == settings.load(None, {})
+
+
+def test_every_variable_that_the_code_reads_is_known() -> None:
+    """One that is missing in the list could not be set beside a cluster."""
+    root = SAMPLE.parents[1]
+    sources = [*root.glob("daemon/**/*.py"), *root.glob("mlxconsole/**/*.py")]
+    sources += [root / "tests" / "console" / "test_snapshots.py"]
+    words = r"[\"\'](MLXCONSOLE_[A-Z_]*[A-Z])[\"\']"
+    names = {name for path in sources for name in re.findall(words, path.read_text("utf-8"))}
+    assert "MLXCONSOLE_OPERATOR_TOKEN" in names
+    settings.load(None, dict.fromkeys(names - {"MLXCONSOLE_LIMITS_WARM_SPARE"}, "x"))
 
 
 def test_zero_ranks_and_unknown_overrides_are_refused() -> None:
