@@ -38,7 +38,7 @@ GRACE_SHARE = 0.6
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit code."""
-    parser = argparse.ArgumentParser(prog="daemon.api_server")
+    parser = argparse.ArgumentParser(prog="daemon.api_server", allow_abbrev=False)
     parser.add_argument("--spec", required=True, help="written by the supervisor")
     parser.add_argument(SPARE_FLAG, action="store_true", help="wait for another spec on stdin")
     flags = parser.parse_args(arguments)

@@ -229,7 +229,7 @@ def _wait_as_spare(spec: ChildSpec) -> ChildSpec:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a worker; its exit status."""
-    parser = argparse.ArgumentParser(prog="daemon.worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="daemon.worker", description=__doc__, allow_abbrev=False)
     parser.add_argument("--spec", required=True, help="written by the supervisor")
     workers: list[Worker] = []  # commands come before there is one
     parser.add_argument(SPARE_FLAG, action="store_true", help="wait for another spec on stdin")

@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from daemon import __version__
 from daemon.errors import ClusterError
@@ -51,7 +51,13 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line instead of a page."""
+    """Complains in one line instead of a page, and takes whole flags only.
+
+    `up --rank 2` is a mistake to tell, not two ranks. Each command's parser is one of these, too.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Exit with what was wrong and where to read on."""

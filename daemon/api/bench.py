@@ -151,7 +151,7 @@ def table(clients: int, runs: Sequence[tuple[LoadResult, LoadResult, float]]) ->
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, and print a table for each number of clients."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     default = str(Path(__file__).parent.parent / "demo" / "model")
     parser.add_argument("--model", default=default, help="a folder (default: the demo model)")
     parser.add_argument("--ranks", type=int, default=1)

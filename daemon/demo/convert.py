@@ -45,7 +45,9 @@ def convert(source: Path, out: Path) -> None:
 
 def main() -> None:
     """Read the command line and convert."""
-    parser = argparse.ArgumentParser(description="Quantise a trained float folder.")
+    parser = argparse.ArgumentParser(
+        description="Quantise a trained float folder.", allow_abbrev=False
+    )
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()

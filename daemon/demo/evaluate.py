@@ -80,7 +80,9 @@ def table(answerer: Answerer, cases: list[Case], *, wrong: int = 0) -> str:
 
 def main() -> None:
     """Read the command line and score."""
-    parser = argparse.ArgumentParser(description="Score a model folder with mlx-lm.")
+    parser = argparse.ArgumentParser(
+        description="Score a model folder with mlx-lm.", allow_abbrev=False
+    )
     parser.add_argument("--model", type=Path, default=model_path())
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)

@@ -174,7 +174,7 @@ def train(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(description="Train the demo model.")
+    parser = argparse.ArgumentParser(description="Train the demo model.", allow_abbrev=False)
     parser.add_argument("--out", type=Path, required=True, help="folder of the float model")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch-tokens", type=int, default=3072)

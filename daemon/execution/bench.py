@@ -175,7 +175,9 @@ def _prompt(count: int, seed: int) -> list[int]:
 
 def main() -> None:
     """Print figures."""
-    parser = argparse.ArgumentParser(prog="daemon.execution.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="daemon.execution.bench", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("model", help="demo, a folder, or a hub id")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--bare", type=int, default=0, metavar="TOKENS", help="mlx-lm's loop only")

@@ -65,7 +65,9 @@ def write_random_model(
 
 def main() -> None:
     """As the flags say."""
-    parser = argparse.ArgumentParser(prog="daemon.execution.random_model", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="daemon.execution.random_model", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--width", type=int, default=WIDTH, help=f"a multiple of {HEAD_DIM}")

@@ -59,6 +59,8 @@ def replay(arguments: argparse.Namespace) -> int:
             for update in recording.updates:
                 say(json.dumps(_as_document(update, recording.header.time_s)))
         return 0
+    with reading.opened(arguments.file):
+        pass  # a file that is missing is told first: no terminal would help
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise SettingsError("replay needs a terminal; with --json it prints a line per record")
     from mlxconsole.commands.console import play  # noqa: PLC0415 - textual, 0.3 s

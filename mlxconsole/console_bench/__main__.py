@@ -24,7 +24,7 @@ def row(figures: Figures) -> tuple[str, ...]:
 
 def main() -> None:
     """Measure and print."""
-    options = argparse.ArgumentParser(prog="python -m mlxconsole.console_bench")
+    options = argparse.ArgumentParser(prog="python -m mlxconsole.console_bench", allow_abbrev=False)
     options.add_argument("--seconds", type=float, default=WATCH_S, help="to watch each")
     options.add_argument("--only", choices=[*CONTESTANTS], help="one contestant")
     options.add_argument("--ranks", type=int, help="this case only")

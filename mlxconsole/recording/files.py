@@ -81,9 +81,15 @@ class RecordingFile:
 def write_capsule(folder: Path, name: str, data: bytes) -> Path:
     """Write a capsule into ``folder``, named after the cluster and the moment; its path.
 
+    The folder is made if it is not there.
+
     Raises:
         SettingsError: it can't be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"can't make the folder {folder}: {error.strerror}") from error
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     path = folder / f"incident-{plain_name(name)}-{moment}Z.mlxrec"
     write_whole(path, data)

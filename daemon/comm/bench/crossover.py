@@ -43,7 +43,7 @@ def measure(ranks: int) -> list[tuple[int, float, float]]:
 
 def main() -> None:
     """Print a table for each world size."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 3, 4, 8])
     options = parser.parse_args()
     sys.stdout.write("| ranks | KB | doubling us | shares us | ratio |\n|---|---|---|---|---|\n")

@@ -150,7 +150,7 @@ def _with_huge_pages() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and leave."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", default="demo", help="demo (default), a folder or a hub id")
     parser.add_argument("--threads", type=int, default=1, help="default 1")
     parser.add_argument("--tokens", type=int, default=12, help="per decode figure; default 12")

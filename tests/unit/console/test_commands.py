@@ -91,6 +91,7 @@ def test_a_model_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mon
         (["restart", "0"], 1, "no cluster runs in"),
         ([], 1, "the console needs a terminal"),
         (["up", "--port", "70000"], 1, "ports go from 1 to 65535"),
+        (["replay", "/nope"], 1, "can't read /nope: No such file"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -101,7 +102,8 @@ def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What, where, what to do; never a traceback."""
-    where = [] if "--connect" in arguments else ["--state-dir", str(tmp_path / "none")]
+    anywhere = "--connect" in arguments or "replay" in arguments
+    where = [] if anywhere else ["--state-dir", str(tmp_path / "none")]
     assert cli.main([*arguments, *where]) == code
     captured = capsys.readouterr()
     assert complaint in captured.err
@@ -118,6 +120,26 @@ def test_wrong_flags_are_one_line_too(capsys: pytest.CaptureFixture[str]) -> Non
     assert error == (
         "mlxconsole: argument --ranks: invalid int value: 'two': see `mlxconsole up --help`\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "short"),
+    [
+        ("up", "--rank=2"),
+        ("up", "--det"),
+        ("down", "--state=x"),
+        ("why", "--sec=1"),
+        ("", "--vers"),
+    ],
+)
+def test_a_flag_is_written_in_full(
+    command: str, short: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--rank 2` is somebody's mistake, not two ranks."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main([word for word in (command, short) if word])
+    assert caught.value.code == 2
+    assert f"unrecognized arguments: {short}" in capsys.readouterr().err
 
 
 def test_down_without_a_cluster_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

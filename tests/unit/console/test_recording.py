@@ -211,6 +211,14 @@ def test_a_recording_file_grows_and_stops_at_its_limit(tmp_path: Path) -> None:
         RecordingFile(path, CLUSTER, 1)
 
 
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    """Whoever keeps incidents in a folder need not make it first; a file is no folder."""
+    path = write_capsule(tmp_path / "new" / "incidents", "lab", b"x")
+    assert path.read_bytes() == b"x"
+    with pytest.raises(SettingsError, match="can't make the folder"):
+        write_capsule(path, "lab", b"")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_refuses_is_named(tmp_path: Path) -> None:
     """The operator can choose another one."""

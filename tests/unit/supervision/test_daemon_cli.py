@@ -45,6 +45,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ((), "required: --rank"),
         (("--rank", "first"), "invalid int value: 'first'"),
         (("--rank", "0", "--colour"), "unrecognized arguments: --colour"),
+        (("--rank", "0", "--conf", "x"), "unrecognized arguments: --conf x"),
         (("--rank", "0", "--log-level", "LOUD"), "invalid choice: 'LOUD'"),
         (("--rank", "0", "--config", "/nowhere/cluster.toml"), "can't read /nowhere/cluster.toml"),
         (("--rank", "1"), "rank 1 is outside the world"),
