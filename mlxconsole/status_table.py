@@ -21,15 +21,20 @@ AFTER_A_DEATH = frozenset({"DOWN", "FAILED", "STARTING", "LOADING"})
 TITLES = ("RANK", "STATE", "LAYERS", "ADDRESS", "PID", "MEMORY", "TOK/S", "RESTARTS", "UP")
 
 
-def table(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
-    """Lines: a heading, one row per rank, causes of what is not working."""
+def table(
+    cluster: Cluster, statuses: Mapping[int, RankStatus], start_command: str = ""
+) -> list[str]:
+    """Lines: a heading, one row per rank, causes of what is not working.
+
+    ``start_command`` starts a rank's daemon again; ``{rank}`` in it is the rank's number.
+    """
     rows = [TITLES, *(_row(member, statuses.get(member.rank)) for member in cluster.members)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
     api = api_status(statuses)
     return [
         f"cluster {cluster.name}, model {cluster.model}, API {state_name(api)} {cluster.api_url}",
         *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows),
-        *_causes(cluster, statuses),
+        *_causes(cluster, statuses, start_command),
     ]
 
 
@@ -55,15 +60,22 @@ def _row(member: Member, status: RankStatus | None) -> tuple[str, ...]:
     )
 
 
-def _causes(cluster: Cluster, statuses: Mapping[int, RankStatus]) -> list[str]:
+def no_answer(member: Member, start_command: str) -> str:
+    """Why a rank may be silent, and what starts it again."""
+    again = start_command.replace("{rank}", str(member.rank))
+    return (
+        f"rank {member.rank}: no answer on {member.host}:{member.control_port}: "
+        "its supervisor is not running, or not reachable from here"
+        + (f": on its machine `{again}` starts it again" if again else "")
+    )
+
+
+def _causes(cluster: Cluster, statuses: Mapping[int, RankStatus], start_command: str) -> list[str]:
     lines: list[str] = []
     for member in cluster.members:
         status = statuses.get(member.rank)
         if status is None:
-            lines.append(
-                f"rank {member.rank}: no answer on {member.host}:{member.control_port}: "
-                "its supervisor is not running, or not reachable from here"
-            )
+            lines.append(no_answer(member, start_command))
         elif state_name(status) == "JOINING":
             lines += [f"rank {member.rank}: {status.reason}"] if status.reason else []
         elif status.exit_cause and state_name(status) in AFTER_A_DEATH:

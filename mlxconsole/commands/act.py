@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from daemon.errors import SettingsError
-from mlxconsole.commands.target import ask_all, find_cluster, state_dir
+from daemon.errors import NotReady, SettingsError
+from mlxconsole.commands.target import ask_all, find_cluster, start_command, state_dir
 from mlxconsole.commands.terminal_output import say
 from mlxconsole.local.stop import take_down, take_down_remote
 from mlxconsole.source.base import Action
 from mlxconsole.source.live import LiveSource
+from mlxconsole.status_table import no_answer
 
 if TYPE_CHECKING:
     import argparse
@@ -46,10 +47,12 @@ async def _act(arguments: argparse.Namespace, rank: int) -> str:
         raise SettingsError(
             f"there is no rank {rank}: this cluster has ranks 0 to {len(cluster.members) - 1}"
         )
+    answers = await ask_all([member])
+    if not answers:
+        raise NotReady(no_answer(member, start_command(arguments, cluster)))
     generation = arguments.generation
     if generation is None:
-        answers = await ask_all([member])
-        generation = answers[member.rank].generation if answers else 0
+        generation = answers[rank].generation
     drain_s, request_id = getattr(arguments, "drain", 0.0), getattr(arguments, "request", "")
     action = Action(arguments.command, rank, generation, drain_s, request_id)
     return await LiveSource(cluster).act(action)

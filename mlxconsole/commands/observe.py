@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from daemon.errors import SettingsError
 from mlxconsole import snapshot
 from mlxconsole.check_expression import evaluate, figures
-from mlxconsole.commands.target import ask_all, find_cluster
+from mlxconsole.commands.target import ask_all, find_cluster, start_command
 from mlxconsole.commands.terminal_output import complain, reader_may_leave, say
 from mlxconsole.status_table import table
 
@@ -26,7 +26,7 @@ WATCH_INTERVAL_S = 1.0
 def status(arguments: argparse.Namespace) -> int:
     """Print a table; 0 when requests will be served, 1 otherwise."""
     cluster, statuses = asyncio.run(_look(arguments))
-    say("\n".join(table(cluster, statuses)))
+    say("\n".join(table(cluster, statuses, start_command(arguments, cluster))))
     return 0 if snapshot.all_ready(cluster, statuses) else 1
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.client.control import ControlClient
 from daemon.errors import ClusterError, SettingsError, StartFailed
+from daemon.settings import is_loopback
 from mlxconsole.cluster import Cluster
 from mlxconsole.local.state_dir import StateDir, default_path
 
@@ -41,6 +42,14 @@ async def find_cluster(arguments: argparse.Namespace) -> Cluster:
     if settings is None:
         raise StartFailed(f"no cluster runs in {state}: start one with `mlxconsole up{state.flag}`")
     return Cluster.from_settings(settings)
+
+
+def start_command(arguments: argparse.Namespace, cluster: Cluster) -> str:
+    """What starts the daemon of a rank of this cluster again; ``{rank}`` stands for the rank."""
+    here = all(is_loopback(member.host) for member in cluster.members)
+    if here and not arguments.connect:
+        return state_dir(arguments).start_command
+    return "mlx-daemon --rank {rank} --config cluster.toml"
 
 
 def control_address(text: str) -> tuple[str, int]:

@@ -44,7 +44,10 @@ def up(arguments: argparse.Namespace) -> int:
     start = Start(settings, state, Progress(sys.stderr), arguments.timeout)
     cluster, interrupted_by = asyncio.run(interruptible(start))
     if cluster is None:
-        complain(f"interrupted by {interrupted_by.name}: nothing is left running")
+        left = (
+            "the ranks that ran before still run" if start.completes else "nothing is left running"
+        )
+        complain(f"interrupted by {interrupted_by.name}: {left}")
         return 128 + interrupted_by
     if not arguments.detach and sys.stdin.isatty() and sys.stdout.isatty():
         from mlxconsole.commands.console import watch  # noqa: PLC0415 - textual costs 0.3 s

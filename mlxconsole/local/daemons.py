@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlxconsole.local.process_mark import ProcessMark, end
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mlxconsole.local.state_dir import StateDir
@@ -65,6 +65,14 @@ def spawn(rank: int, state: StateDir, environ: Mapping[str, str]) -> Daemon:
     if mark:
         state.mark(rank, mark)
     return Daemon(rank, process, output)
+
+
+def end_some(state: StateDir, started: Sequence[Daemon], grace_s: float) -> None:
+    """End these supervisors, and remove their records; others in ``state`` run on."""
+    marks = state.marks()
+    end([marks[d.rank] for d in started if d.rank in marks], grace_s + EXIT_GRACE_S)
+    for daemon in started:
+        state.pid_file(daemon.rank).unlink(missing_ok=True)
 
 
 def end_all(state: StateDir, grace_s: float) -> list[int]:

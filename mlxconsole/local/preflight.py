@@ -18,25 +18,38 @@ from daemon.execution import source
 from daemon.settings import is_loopback, listening
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daemon.settings import Settings
     from mlxconsole.local.state_dir import StateDir
 
 LAYER_KEYS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 
 
-def check_state(state: StateDir) -> None:
-    """Refuse a state whose cluster still runs.
+def ranks_to_start(state: StateDir, settings: Settings) -> list[int]:
+    """All ranks, or those whose daemons are gone while others of the same cluster still run.
 
     Raises:
-        StartFailed: names the ranks, and says what to do.
+        StartFailed: all run already, or another cluster does; says what to do.
     """
-    alive = [rank for rank, mark in state.marks().items() if mark.find()]
-    if alive:
-        ranks = ", ".join(str(rank) for rank in alive)
-        raise StartFailed(
-            f"a cluster already runs in {state} (rank {ranks}): end it with "
-            f"`mlxconsole down{state.flag}`, or give this one its own --state-dir and ports"
-        )
+    alive = sorted(rank for rank, mark in state.marks().items() if mark.find())
+    wanted = [rank for rank in range(settings.world_size) if rank not in alive]
+    if not alive:
+        return wanted
+    running = state.settings()
+    if wanted and running == settings:
+        return wanted
+    gone = [rank for rank in range(running.world_size if running else 0) if rank not in alive]
+    again = f"start {ranks_in_words(gone)} again with `{state.start_command}`, " if gone else ""
+    raise StartFailed(
+        f"a cluster already runs in {state} ({ranks_in_words(alive)}): {again}end it with "
+        f"`mlxconsole down{state.flag}`, or give this one its own --state-dir and ports"
+    )
+
+
+def ranks_in_words(ranks: Sequence[int]) -> str:
+    """Such as ``rank 0, 2``."""
+    return f"rank {', '.join(str(rank) for rank in ranks)}"
 
 
 def check_hosts(settings: Settings) -> None:
@@ -58,14 +71,17 @@ def check_hosts(settings: Settings) -> None:
             )
 
 
-def check_ports(settings: Settings) -> None:
-    """Refuse to start where somebody else listens.
+def check_ports(settings: Settings, ranks: Sequence[int], patience_s: float = 0.0) -> None:
+    """Refuse to start ``ranks`` where somebody else listens.
 
     Raises:
         PortInUse: names the port and its holder.
     """
+    own = {f"rank {rank} {name}" for rank in ranks for name in ("port", "control_port")}
+    own |= {"api.port"} if 0 in ranks else set()
     for owner, host, port in listening(settings):
-        ports.check_free(host, port, owner)
+        if owner in own:
+            ports.check_free(host, port, owner, patience_s)
 
 
 def check_model(model: str, ranks: int) -> None:

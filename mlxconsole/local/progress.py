@@ -31,6 +31,11 @@ class Progress:
             for name, text in changed.items():
                 self._write(f"{name}: {text}\n")
 
+    def note(self, text: str) -> None:
+        """Say something on a line of its own."""
+        self.end()
+        self._write(f"{text}\n")
+
     def end(self) -> None:
         """Leave the line as it stands; what follows begins on a new one."""
         if self._open:

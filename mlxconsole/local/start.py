@@ -1,7 +1,7 @@
 """Brings a local cluster up: settles what can fail, starts the ranks, follows them until ready.
 
-Whatever goes wrong, and whenever it is interrupted, nothing stays behind. Runs in an event loop
-of its own.
+Whatever goes wrong, and whenever it is interrupted, nothing that it started stays
+behind. Runs in an event loop of its own.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from daemon.errors import StartFailed
 from mlxconsole.cluster import Cluster
 from mlxconsole.local import daemons, preflight
+from mlxconsole.local.daemons import Daemon
 from mlxconsole.snapshot import all_ready, api_status, state_name
 from mlxconsole.source.live import LiveSource
 from mlxconsole.store import Store
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daemon.settings import Settings
-    from mlxconsole.local.daemons import Daemon
     from mlxconsole.local.progress import Progress
     from mlxconsole.local.state_dir import StateDir
     from mlxconsole.source.base import Update
@@ -35,6 +35,8 @@ REASON_WAIT_S = 3.0
 """How long the reason may come after the news that a worker has failed."""
 LEAVE_WAIT_S = 2.0
 """How long the connections to the ranks may take to close; the outcome is known by then."""
+ORPHANS_S = 1.0
+"""How long the children of a daemon that was just killed may hold its ports."""
 FIRST_RETRY_S, MOST_RETRY_S = 0.1, 0.5
 
 
@@ -46,33 +48,49 @@ class Start:
     state: StateDir
     progress: Progress
     timeout_s: float
+    completes: bool = field(default=False, init=False)
+    """Others of its ranks run already, and go on to whatever comes of this start."""
 
     async def run(self) -> Cluster:
         """Everything from the checks to the ready cluster.
 
         Raises:
-            ClusterError: why it could not be started; nothing of it is left.
+            ClusterError: why it could not be started; nothing that it has started is left.
         """
         with self.state.lock():
-            self._check()
-            self.state.clear()
-            self.state.write_settings(self.settings)
+            ranks, started = self._check(), list[Daemon]()
+            if self.completes:
+                missing = preflight.ranks_in_words(ranks)
+                self.progress.note(f"the cluster runs without the daemon of {missing}: starting it")
+            else:
+                self.state.clear()
+                self.state.write_settings(self.settings)
             try:
-                ranks = range(self.settings.world_size)
-                started = [daemons.spawn(rank, self.state, os.environ) for rank in ranks]
+                # One by one: an interruption ends those that there are.
+                started.extend(daemons.spawn(rank, self.state, os.environ) for rank in ranks)
                 await self._follow(started)
             except BaseException:
                 self.progress.end()
-                daemons.end_all(self.state, self.settings.limits.shutdown_grace_s)
+                self._take_back(started)
                 raise
             self.progress.end()
         return Cluster.from_settings(self.settings)
 
-    def _check(self) -> None:
-        preflight.check_state(self.state)
+    def _check(self) -> list[int]:
+        """The ranks to start."""
+        ranks = preflight.ranks_to_start(self.state, self.settings)
+        self.completes = len(ranks) < self.settings.world_size
         preflight.check_hosts(self.settings)
         preflight.check_model(self.settings.cluster.model, self.settings.world_size)
-        preflight.check_ports(self.settings)
+        preflight.check_ports(self.settings, ranks, ORPHANS_S if self.completes else 0.0)
+        return ranks
+
+    def _take_back(self, started: Sequence[Daemon]) -> None:
+        grace_s = self.settings.limits.shutdown_grace_s
+        if self.completes:
+            daemons.end_some(self.state, started, grace_s)
+        else:
+            daemons.end_all(self.state, grace_s)
 
     async def _follow(self, started: Sequence[Daemon]) -> None:
         cluster = Cluster.from_settings(self.settings)

@@ -49,6 +49,11 @@ class StateDir:
         usual = self.path == default_path().expanduser().absolute()
         return "" if usual else f" --state-dir {shlex.quote(str(self.path))}"
 
+    @property
+    def start_command(self) -> str:
+        """What starts those ranks of the cluster in this state whose daemons are gone."""
+        return f"mlxconsole up --config {shlex.quote(str(self.config))}{self.flag}"
+
     def output(self, rank: int) -> Path:
         """Standard output and error of a rank's supervisor."""
         return self.path / f"rank-{rank}.out"

@@ -14,7 +14,7 @@ import select
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -254,14 +254,58 @@ def test_a_stopped_supervisor_is_ended_too(place: Place) -> None:
     place.nothing_left()
 
 
+def kill_supervisor(place: Place, rank: int) -> dict[str, Any]:
+    """Kill it, and wait until its worker has followed; the document of before."""
+    document = json.loads(place.mlxconsole("--once", "--json").stdout)
+    os.kill(document["ranks"][rank]["supervisor_pid"], signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(document["ranks"][rank]["pid"]))
+    return document
+
+
+@pytest.mark.parametrize("rank", range(RANKS))
+def test_up_starts_a_killed_supervisor_again_and_leaves_the_others_alone(
+    place: Place, rank: int
+) -> None:
+    """`status` and `restart` name the very command, which does it."""
+    assert place.up().returncode == 0
+    before = kill_supervisor(place, rank)
+    again = f"mlxconsole up --config {place.state.config} --state-dir {place.state}"
+    status = place.mlxconsole("status")
+    assert status.returncode == 1
+    assert f"rank {rank}: no answer on" in status.stdout
+    assert again in status.stdout
+    refused = place.mlxconsole("restart", str(rank))
+    assert refused.returncode == 1
+    assert again in refused.stderr
+    completed = run("obey", *again.split()[1:], "--detach")
+    assert completed.returncode == 0, completed.stderr
+    missing = f"the cluster runs without the daemon of rank {rank}: starting it\n"
+    assert completed.stderr.startswith(missing)
+    after = json.loads(place.mlxconsole("--once", "--json").stdout)
+    assert [part["state"] for part in after["ranks"]] == ["READY", "READY"]
+    other = 1 - rank
+    for key in ("supervisor_pid", "pid", "generation"):
+        assert after["ranks"][other][key] == before["ranks"][other][key]
+
+
+def test_a_rank_that_cannot_be_started_again_costs_no_other(place: Place) -> None:
+    """The start that failed ends what it began, and the cluster is as it was before."""
+    assert place.up().returncode == 0
+    kill_supervisor(place, 1)
+    failed = place.up("silent", "--timeout", "1.5")
+    assert failed.returncode == 1
+    assert "not ready after 1.5 s" in failed.stderr.splitlines()[-1]
+    ranks = json.loads(place.mlxconsole("--once", "--json").stdout)["ranks"]
+    assert [rank["state"] for rank in ranks] == ["READY", "DOWN"]
+    assert list(place.state.marks()) == [0]
+
+
 def test_a_killed_supervisor_leaves_no_orphan_and_the_state_can_be_used_again(
     place: Place,
 ) -> None:
     """`status` says what is missing; `up` works again once the rest is down."""
     assert place.up().returncode == 0
-    document = json.loads(place.mlxconsole("--once", "--json").stdout)
-    os.kill(document["ranks"][1]["supervisor_pid"], signal.SIGKILL)
-    wait_until(lambda: not psutil.pid_exists(document["ranks"][1]["pid"]))
+    kill_supervisor(place, 1)
     status = place.mlxconsole("status")
     assert status.returncode == 1
     assert "rank 1: no answer on" in status.stdout

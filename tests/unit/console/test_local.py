@@ -144,10 +144,44 @@ def test_the_usual_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_live_state_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     """And the line says how to go on."""
     state = StateDir(tmp_path)
-    preflight.check_state(state)
+    values = settings.load(None, {}, ranks=settings.local_ranks(1, 5000, 6000))
+    assert preflight.ranks_to_start(state, values) == [0]
+    state.write_settings(values)
     state.mark(0, marked(sleeper.pid))
     with pytest.raises(StartFailed, match=r"rank 0\): end it with `mlxconsole down --state-dir"):
-        preflight.check_state(state)
+        preflight.ranks_to_start(state, values)
+
+
+def test_a_cluster_that_lacks_a_daemon_is_completed_by_its_own_settings_only(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """Somebody killed a supervisor: the others go on, and the line says how to get it back."""
+    state = StateDir(tmp_path)
+    values = settings.load(None, {}, ranks=settings.local_ranks(3, 5000, 6000))
+    state.write_settings(values)
+    state.mark(1, marked(sleeper.pid))
+    assert preflight.ranks_to_start(state, values) == [0, 2]
+    other = settings.load(None, {}, ranks=settings.local_ranks(3, 7000, 8000))
+    with pytest.raises(StartFailed) as refused:
+        preflight.ranks_to_start(state, other)
+    assert "(rank 1): start rank 0, 2 again with" in str(refused.value)
+    again = f"`mlxconsole up --config {state.config} --state-dir {state}`"
+    assert again in str(refused.value)
+
+
+def test_a_completing_start_ends_only_what_it_started(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    """The ranks that ran before go on."""
+    state = StateDir(tmp_path)
+    state.mark(0, marked(sleeper.pid))
+    mine = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    state.mark(1, marked(mine.pid))
+    daemons.end_some(state, [daemons.Daemon(1, mine, state.output(1))], 5.0)
+    assert marked(sleeper.pid).find() is not None
+    assert not psutil.pid_exists(mine.pid)
+    assert state.marks() == {0: marked(sleeper.pid)}
+    mine.wait()
 
 
 def test_a_taken_port_is_named_with_its_holder() -> None:
@@ -156,12 +190,13 @@ def test_a_taken_port_is_named_with_its_holder() -> None:
     values = settings.load(
         None, {}, ranks=settings.local_ranks(1, first, first + 1), api_port=first + 2
     )
-    preflight.check_ports(values)
+    preflight.check_ports(values, [0])
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", first + 1))
         taken.listen()
         with pytest.raises(PortInUse, match=f"control_port 127.0.0.1:{first + 1} is taken by"):
-            preflight.check_ports(values)
+            preflight.check_ports(values, [0])
+        preflight.check_ports(values, [])
 
 
 def test_ranks_of_other_machines_are_refused() -> None:
