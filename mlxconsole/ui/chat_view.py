@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = "Your question"
 WELCOME = "Ask the cluster something; Enter sends, Escape ends an answer, ctrl+n starts anew."
+RECORDING = "This is a recording: nobody is there to answer, so it takes no prompt."
 
 
 class ChatView(Vertical):
-    """A conversation; every turn waits for the one before."""
+    """A conversation; every turn waits for the one before.
+
+    A replay has none: the address in a recording may be that of a cluster that serves today.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "end", "End answer, leave", id="chat.end"),
@@ -36,6 +40,7 @@ class ChatView(Vertical):
     def __init__(self, store: Store) -> None:
         super().__init__(id="chat")
         self._store = store
+        self._recording = store.playback is not None
         self._turns: list[Turn] = []
         self._answering: asyncio.Task[None] | None = None
         self._steps: dict[int, int] = {}
@@ -46,15 +51,21 @@ class ChatView(Vertical):
 
     def compose(self) -> ComposeResult:
         """The conversation, its figures, the line to write in."""
-        with VerticalScroll(can_focus=False, id="chat-said"):
+        with VerticalScroll(can_focus=self._recording, id="chat-said"):
             yield self._said
         yield self._figures
-        yield self._input
+        if not self._recording:
+            yield self._input
 
     def focus(self, scroll_visible: bool = True) -> ChatView:
-        """Write."""
-        self._input.focus(scroll_visible)
+        """Write; in a replay, where nobody can, read."""
+        where = self.query_one("#chat-said") if self._recording else self._input
+        where.focus(scroll_visible)
         return self
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A replay has no answer to end and no conversation to begin: Escape leaves the page."""
+        return not (self._recording and action in {"end", "anew"})
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Ask, unless an answer is on its way."""
@@ -70,7 +81,8 @@ class ChatView(Vertical):
 
     def paint(self) -> None:
         """Show what has come by now."""
-        text = "\n\n".join(_words(turn) for turn in self._turns) or WELCOME
+        text = "\n\n".join(_words(turn) for turn in self._turns)
+        text = text or (RECORDING if self._recording else WELCOME)
         if text != self._text:
             self._text = text
             self._said.update(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlxconsole.commands.console import replaying
@@ -82,6 +84,37 @@ async def test_keys_of_a_replay(tmp_path: Path) -> None:
             assert len(app.store.timeline.pictures) > 80
             await pilot.press("6")
             await running.shows("rank 0 is DOWN: killed by signal 9")
+
+
+async def test_the_chat_of_a_replay_talks_to_nobody(tmp_path: Path) -> None:
+    """The address in the recording may be that of a live cluster: it must see no prompt."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(100))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    path = tmp_path / "rec"
+    with RecordingFile(
+        path, replace(seeded.cluster(1), api_url=f"http://127.0.0.1:{port}"), 2**20
+    ) as file:
+        file.take(FrameArrived(0, seeded.frame(seeded.status(0, 1)), time.monotonic()))
+    with replaying(path, speed=1.0, at_s=-0.001) as app:
+        async with server, app.run_test(size=(80, 24), notifications=True) as pilot:
+            running = Console(app, pilot)
+            await running.shows("1/1 READY")
+            await pilot.press("7")
+            await running.shows("This is a recording")
+            assert not app.screen.query("#chat-input")
+            await pilot.press(*"hi", "enter")
+            assert "New conversation" not in running.text()
+            await pilot.press("escape")
+            await running.shows("[1 Ranks]")
+            await pilot.press("7", "2")
+            await running.shows("[2 Requests]")
+    assert asked == []
 
 
 async def test_a_live_console_has_no_speed() -> None:
