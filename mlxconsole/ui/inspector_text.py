@@ -43,7 +43,8 @@ def _identity(view: RankView, now_s: float) -> Iterator[Line]:
     if cause := note(view, now_s) or (status.reason if status else ""):
         yield part, cause
     skew_s = view.clock_skew_s
-    clock = "" if skew_s is None else f", clock {skew_s:+.2f} s"
+    # Adding zero takes the sign off a negative one.
+    clock = "" if skew_s is None else f", clock {round(skew_s, 2) + 0.0:+.2f} s"
     yield "text", f"{member.host}:{member.port}, control port {member.control_port}{clock}"
     if status is None:
         return

@@ -8,6 +8,7 @@ from mlxconsole.log_entry import LogEntry
 from mlxconsole.source import seeded_work
 from mlxconsole.source.base import ContactLost
 from mlxconsole.source.fake import FakeSource
+from mlxconsole.ui import inspector_text
 from mlxconsole.ui.app import ConsoleApp
 from tests.support.console_pilot import Console
 
@@ -38,6 +39,15 @@ async def test_a_large_screen_has_the_inspector_of_the_selected_rank() -> None:
         await running.shows("Python 3.11.9, mlx 0.32.4")
         await pilot.resize_terminal(170, 60)
         await running.until(lambda: "Rank 2   * READY" not in running.text())
+
+
+def test_a_clock_that_agrees_has_no_sign_of_being_late() -> None:
+    """-0.00 looks like a difference."""
+    store = troubled()
+    view = store.ranks[0]
+    view.clock_skew_s = -0.002
+    text = "\n".join(text for _, text in inspector_text.lines(view, store.clock(), 120))
+    assert ", clock +0.00 s" in text
 
 
 async def test_enter_opens_the_detail_and_escape_closes_it() -> None:
