@@ -21,7 +21,7 @@ def title(view: LogView, store: Store) -> str:
         held = f"+{view.ring.end - view.selection.until}"
         parts.append(f"REWOUND {held}" if store.timeline.shown else f"PAUSED {held}, p goes on")
     elif view.following:
-        parts.append("FOLLOW")
+        parts.append("FOLLOW the recording" if store.playback else "FOLLOW")
     else:
         parts.append(f"+{fresh} new, f follows" if fresh else "f follows")
     if view.id == "log" and store.log_lines_lost:

@@ -105,6 +105,8 @@ async def test_the_chat_of_a_replay_talks_to_nobody(tmp_path: Path) -> None:
         async with server, app.run_test(size=(80, 24), notifications=True) as pilot:
             running = Console(app, pilot)
             await running.shows("1/1 READY")
+            assert "REPLAY 0:00/0:00 end" in running.lines()[0]
+            await running.shows("FOLLOW the recording")
             await pilot.press("7")
             await running.shows("This is a recording")
             assert not app.screen.query("#chat-input")

@@ -7,6 +7,7 @@ from mlxconsole.log_ring import LogRing
 from mlxconsole.rates import Rate
 from mlxconsole.source import seeded
 from mlxconsole.source.base import ContactLost, FrameArrived
+from mlxconsole.source.replay import Playback
 from mlxconsole.store import Store
 from mlxconsole.ui import rank_columns
 from mlxconsole.ui.header import header_text
@@ -135,11 +136,51 @@ def test_the_header_gives_up_the_least_needed_first() -> None:
     store = two_ranks()
     wide = header_text(store, 10.0, 200)
     assert wide == (
-        "mlxconsole lab | Qwen3-1.7B-8bit | 2/2 READY | -- tok/s | LIVE | api READY | "
+        "mlxconsole lab | Qwen3-1.7B-8bit | 2/2 READY | -- tok/s | ttft95 -- | LIVE | api READY | "
         "http://127.0.0.1:8100"
     )
     assert header_text(store, 10.0, 40) == "mlxconsole lab | 2/2 READY | -- tok/s"
     assert header_text(store, 10.0, 10) == "mlxconsole"
+
+
+def test_the_header_keeps_its_parts_under_load() -> None:
+    """What comes and goes with the traffic can't be read."""
+    idle, busy = two_ranks(), two_ranks()
+    made = seeded.status(0, 2)
+    made.counters.tokens_out += 12_345
+    made.first_token_times.counts.extend([0] * 12 + [5])
+    busy.apply(FrameArrived(0, seeded.frame(made), 11.0))
+    assert "ttft95 --" not in header_text(busy, 11.0, 200)
+    for width in range(20, 120):
+        parts = [header_text(store, 11.0, width).split(" | ") for store in (idle, busy)]
+        names = [[part.split()[0 if part.startswith("ttft") else -1] for part in p] for p in parts]
+        assert names[0] == names[1], width
+
+
+def test_a_small_header_says_first_that_it_is_a_replay() -> None:
+    """Whoever takes the past for the present, and READ-ONLY for the reason, acts on nothing."""
+    playback = Playback(3.0, 10.0)
+    playback.position_s = 10.0
+    store = Store(seeded.cluster(2), clock=lambda: 10.0, playback=playback)
+    for rank in range(2):
+        store.apply(FrameArrived(rank, seeded.frame(seeded.status(rank, 2)), 10.0))
+    at_80 = header_text(store, 10.0, 78, read_only=True)
+    assert at_80.startswith("mlxconsole lab | REPLAY 0:07/0:07 end | 2/2 READY | ")
+    assert header_text(store, 10.0, 20, "!12", read_only=True) == "REPLAY 0:07/0:07 end"
+    store.apply(ContactLost(1, "no answer", 10.0))
+    assert "REPLAY 0:07/0:07 end" in header_text(store, 10.0, 78, "!2", read_only=True)
+    store.timeline.record(store)
+    store.timeline.shown = store.timeline.pictures[-1]
+    assert "REWOUND 0s, 0 returns" in header_text(store, 10.0, 78, read_only=True)
+
+
+def test_an_endpoint_that_is_down_is_told_on_a_small_screen() -> None:
+    """That it is up can be left out."""
+    store = two_ranks()
+    made = seeded.status(0, 2)
+    made.api.state = RankState.DOWN
+    store.apply(FrameArrived(0, seeded.frame(made), 11.0))
+    assert header_text(store, 11.0, 40) == "mlxconsole lab | 2/2 READY | api DOWN"
 
 
 def test_notes_stand_in_the_log() -> None:
