@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from protos.control_pb2 import TraceStep
 
 BORDER = 4
+HINT = "j k g G scroll, r asks again, Escape closes"
 
 
 class WaterfallScreen(ModalScreen[None]):
@@ -34,6 +35,12 @@ class WaterfallScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,v", "dismiss", "Close", id="waterfall.close"),
         Binding("r", "ask", "Ask again", id="waterfall.again"),
+        Binding("j", "scroll(1)", "Down", id="waterfall.down", show=False),
+        Binding("k", "scroll(-1)", "Up", id="waterfall.up", show=False),
+        Binding("ctrl+d", "page(1)", "Page down", id="waterfall.page_down", show=False),
+        Binding("ctrl+u", "page(-1)", "Page up", id="waterfall.page_up", show=False),
+        Binding("g", "scroll(-1_000_000)", "Totals, oldest step", id="waterfall.first", show=False),
+        Binding("G", "scroll(1_000_000)", "Newest step", id="waterfall.last", show=False),
     ]
 
     def __init__(self, store: Store, source: Source, sequence: int, name: str) -> None:
@@ -45,7 +52,7 @@ class WaterfallScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
         with VerticalScroll(id="waterfall") as box:
-            box.border_title = f"Waterfall of {self._name}"
+            box.border_title, box.border_subtitle = f"Waterfall of {self._name}", HINT
             yield self._text
 
     def on_mount(self) -> None:
@@ -55,6 +62,14 @@ class WaterfallScreen(ModalScreen[None]):
     def action_ask(self) -> None:
         """Ask every rank for its steps."""
         self.run_worker(self._ask(), exclusive=True)
+
+    def action_scroll(self, lines: int) -> None:
+        """Some lines down or up."""
+        self.query_one("#waterfall").scroll_relative(y=lines, animate=False)
+
+    def action_page(self, pages: int) -> None:
+        """Nearly as many lines as are seen."""
+        self.action_scroll(pages * max(self.query_one("#waterfall").size.height - 1, 1))
 
     async def _ask(self) -> None:
         ranks = list(self._store.ranks)
@@ -67,7 +82,6 @@ class WaterfallScreen(ModalScreen[None]):
         rows = waterfall(traces, self._skews_s())
         width = self.size.width - BORDER - 2
         self._text.update("\n".join(waterfall_text.lines(rows, width)))
-        self.call_after_refresh(self._to_the_end)
 
     async def _trace(self, rank: int) -> list[TraceStep] | str:
         try:
@@ -81,6 +95,3 @@ class WaterfallScreen(ModalScreen[None]):
         if len(hosts) == 1:
             return {}
         return {rank: view.clock_skew_s or 0.0 for rank, view in self._store.ranks.items()}
-
-    def _to_the_end(self) -> None:
-        self.query_one("#waterfall").scroll_end(animate=False)

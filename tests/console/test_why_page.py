@@ -87,6 +87,30 @@ async def test_v_shows_the_steps_of_a_request_across_the_ranks() -> None:
         await running.shows("1 Ranks")
 
 
+async def test_the_waterfall_opens_at_its_legend_and_scrolls_like_a_page() -> None:
+    """Signs without a legend say nothing; and the newest step is a key away."""
+    source = FakeSource(seeded.cluster(2))
+    for rank in range(2):
+        for number in range(100, 200):
+            began_s = number + 0.02 * rank
+            step = TraceStep(number=number, epoch=1, tokens=1, arrived_s=began_s, began_s=began_s)
+            step.ended_s = step.sent_s = began_s + 0.02
+            source.traces.setdefault(rank, []).append(step)
+    app = ConsoleApp(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        running = Console(app, pilot)
+        await pilot.press("v")
+        await running.shows("0 1 2.. that rank computes, . waits, - link, = sends")
+        await running.shows("STEP TOKENS")
+        for key, wanted in (("j", "  117 "), ("G", "  199 "), ("ctrl+u", "  157 ")):
+            await pilot.press(key)
+            await running.shows(wanted)
+        await pilot.press("k", "ctrl+d")
+        await running.shows("  198 ")
+        await pilot.press("g")
+        await running.shows("STEP TOKENS")
+
+
 async def test_z_goes_round_the_densities() -> None:
     """The table, four to a line, a column each, and back; other pages are not touched."""
     source = FakeSource(seeded.cluster(5))

@@ -66,3 +66,39 @@ def test_bars_say_who_computed_when() -> None:
     assert text[-1].endswith("0000000000" + "----------" + "1" * 20)
     assert any("rank 1" in line and "compute" in line for line in text)
     assert lines([], 80) == ["No step that all ranks have told of."]
+
+
+def short_and_long(ranks: int) -> list[str]:
+    """The bars of a step of some milliseconds beside one of half a second, 80 columns wide."""
+    traces: dict[int, list[TraceStep]] = {}
+    for rank in range(ranks):
+        short = step(7, 100.0 + 0.003 * rank, 0.2, 1.5, 2.5)
+        traces[rank] = [short, step(8, 101.0 + 0.5 * rank, 0, 500, 500)]
+    return [line[24:] for line in lines(waterfall(traces, {}), 74)[-2:]]
+
+
+def test_every_part_of_a_short_step_is_seen() -> None:
+    """Beside a long prompt a token takes less than a cell; who computed must show all the same."""
+    short, long = short_and_long(2)
+    assert short == ".0=-.1="
+    assert len(long) == 50
+    assert long == "0" * 25 + "1" * 25
+
+
+def test_where_cells_are_short_computing_wins() -> None:
+    """More parts than cells: the ranks that compute are what one looks for."""
+    short, _ = short_and_long(36)
+    assert len(short) == 50
+    assert all(sign in short for sign in "0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+def test_what_is_pushed_over_the_edge_pushes_back() -> None:
+    """The last part of a long step is short and has its cell, too."""
+    traces = {0: [step(7, 100.0, 0, 990, 991)], 1: [step(7, 100.9911, 0.1, 0.2, 0.3)]}
+    bar = lines(waterfall(traces, {}), 34)[-1][24:]
+    assert bar == "00000=-.1="
+
+
+def test_steps_that_took_no_time_are_drawn() -> None:
+    """A clock may stand still: nothing to divide by."""
+    assert lines(waterfall({0: [step(7, 100.0, 0, 0, 0)]}, {}), 34)[-1].endswith(" 0")
