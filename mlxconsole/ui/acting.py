@@ -14,7 +14,7 @@ from mlxconsole.ui.action_dialog import ActionDialog, Question
 from mlxconsole.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from textual.screen import Screen
 
@@ -41,12 +41,12 @@ class Acting:
             self._screen.notify(f"Nothing to {name}: no contact{lost}", severity="warning")
             return
 
-        def decided(choice: str | None) -> None:
+        def decided(choice: str) -> None:
             drain_s = DRAIN_TIMEOUT_S if choice == "drain_first" else 0.0
-            for rank, generation in seen if choice else ():
+            for rank, generation in seen:
                 self._begin(Action(name, rank, generation, drain_s))
 
-        self._screen.app.push_screen(ActionDialog(self._question(name, seen)), decided)
+        self._confirm(self._question(name, seen), decided)
 
     def cancel(self, request: RequestStatus) -> None:
         """Ask, then end one request."""
@@ -56,15 +56,22 @@ class Acting:
             return
         action = Action("cancel", 0, first.status.generation, request_id=request.id)
 
-        def decided(choice: str | None) -> None:
-            if choice:
-                self._begin(action)
-
         done = f"{request.generated_tokens} of at most {request.max_tokens} tokens are written."
         text = f"Cancel request {request.id}?"
         cost = f"{done} Its client gets an error that says so."
         question = Question(text, cost, (("confirm", "Cancel the request"),))
-        self._screen.app.push_screen(ActionDialog(question), decided)
+        self._confirm(question, lambda _choice: self._begin(action))
+
+    def _confirm(self, question: Question, decided: Callable[[str], None]) -> None:
+        """Ask; a dialog that closes without a word leaves one guessing what came of it."""
+
+        def closed(choice: str | None) -> None:
+            if choice:
+                decided(choice)
+            else:
+                self._screen.notify("Not confirmed: nothing was done")
+
+        self._screen.app.push_screen(ActionDialog(question), closed)
 
     def _question(self, name: ActionName, seen: Sequence[tuple[int, int]]) -> Question:
         ranks = " ".join(str(rank) for rank, _ in seen)

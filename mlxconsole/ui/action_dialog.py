@@ -14,6 +14,9 @@ from textual.widgets import Button, Input, Static
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+HINT = "Tab to a button, Enter confirms it, Escape cancels"
+TYPED_HINT = "type it, then Enter confirms, Escape cancels"
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -44,7 +47,8 @@ class ActionDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """The question, its cost, what to type, the buttons."""
         question = self._question
-        with Vertical(id="dialog"):
+        with Vertical(id="dialog") as box:
+            box.border_subtitle = TYPED_HINT if question.typed else HINT
             yield Static(question.text, id="question", markup=False)
             yield Static(question.cost, id="cost", markup=False)
             if question.typed:

@@ -83,7 +83,20 @@ async def test_restart_rests_on_cancel() -> None:
             assert running.app.focused.id == "cancel"
             await running.pilot.press(leave)
             assert isinstance(running.app.screen, MainScreen)
+            await running.shows("Not confirmed: nothing was done")
+            running.app.clear_notifications()
+            await running.until(lambda: "nothing was done" not in running.text())
         assert running.source.acts == []
+
+
+async def test_the_dialog_fits_and_says_how_to_confirm() -> None:
+    """On the smallest usual terminal: a label that is cut hides what the button does."""
+    async with console(size=(80, 24)) as running:
+        await running.pilot.press("R")
+        await running.shows("Drain first (30s at most)")
+        await running.shows("Tab to a button, Enter confirms it, Escape cancels")
+        await running.pilot.press("escape", "X")
+        await running.shows("type it, then Enter confirms, Escape cancels")
 
 
 async def test_the_dialog_names_rank_generation_and_cost() -> None:

@@ -82,6 +82,7 @@ async def test_cancel_names_the_request_and_rests_on_cancel() -> None:
         await running.shows("Cancel request req_aa/0?")
         assert "7 of at most 64 tokens" in running.text()
         await running.pilot.press("enter")
+        await running.shows("Not confirmed: nothing was done")
         assert running.source.acts == []
         await running.pilot.press("K", "tab", "enter")
         cancelled = Action("cancel", 0, 1, request_id="req_aa/0")
