@@ -141,6 +141,27 @@ async def test_links_show_round_trips_at_both_ends() -> None:
         assert "2.0ms" in line
 
 
+async def test_the_last_trouble_of_a_link_is_whole_on_a_small_screen() -> None:
+    """Beside the figures where it fits, below them where not; the cursor reaches every line."""
+    reason = "rank 2 is connecting again after its worker ended: killed by signal 9 (SIGKILL)"
+    async with console(size=(80, 24)) as running:
+        status = seeded.status(1, 3)
+        status.links.append(LinkStatus(peer=2, state="connecting", interruptions=3, reason=reason))
+        running.source.show(1, WatchFrame(status=status))
+        await running.pilot.press("4")
+        await running.shows("last trouble: rank 2 is")
+        assert reason in " ".join(running.text().split())
+        assert "LAST" not in running.text()
+        await running.pilot.press("j", "j")
+        running.app.paint()
+        await running.shows(">         last trouble")
+        await running.pilot.press("G")
+        await running.shows("> 2 > 0")
+        await running.pilot.resize_terminal(200, 24)
+        await running.shows(f"   3  {reason}")
+        await running.shows("LAST TROUBLE")
+
+
 async def test_chat_streams_an_answer_and_tells_its_speed() -> None:
     """Over HTTP, as any client; Escape ends an answer, errors are text."""
     asked: list[dict[str, object]] = []

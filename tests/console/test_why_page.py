@@ -54,6 +54,23 @@ async def test_the_page_says_who_is_slow_full_and_odd() -> None:
         await running.shows("2 of 3 ranks printed 'worker warmed up', rank 1 did not.")
 
 
+async def test_sentences_are_whole_on_a_small_screen() -> None:
+    """What a move of layers would give stands at a sentence's end."""
+    app = ConsoleApp(FakeSource(seeded.cluster(RANKS)), slow_store())
+    async with app.run_test(size=(80, 40)) as pilot:
+        running = Console(app, pilot)
+        await pilot.press(str(PAGES.index("why") + 1))
+        await running.shows("# compute  . wait  = link ")
+        text = " ".join(running.text().split())
+        for whole in (
+            "30.0 ms a step with 9 layers.",
+            "tokens per second instead of 128.",
+            "if admitted requests run to max_tokens.",
+            "'worker warmed up', rank 1 did not.",
+        ):
+            assert whole in text, text
+
+
 async def test_a_page_without_anything_to_say_says_so() -> None:
     """Not an empty screen."""
     app = ConsoleApp(FakeSource(seeded.cluster(2)))
