@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 TITLE = "LINK     STATE          OUT/s   IN/s  RTT50  RTT99 QUEUE  BULK      LOST"
 TROUBLE = "  LAST TROUBLE"
+MEANS = {
+    "LINK": "who sends to whom; both ends measure",
+    "STATE": "up, or what it is about to do",
+    "OUT/s": "bytes a second sent",
+    "IN/s": "bytes a second received",
+    "RTT50": "round trip, median",
+    "RTT99": "round trip that 99% stay under",
+    "QUEUE": "bytes sent and not acknowledged yet",
+    "BULK": "large messages: bytes done of all",
+    "LOST": "interruptions so far",
+    "LAST TROUBLE": "why it was interrupted, or is not up",
+}
+"""The help's legend."""
 MARK_WIDTH = 1
 BELOW = "         last trouble: "
 ONE_RANK = "One rank has no links."

@@ -12,9 +12,10 @@ from mlxconsole.source import seeded
 from mlxconsole.source.base import FrameArrived
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.store import Store
+from mlxconsole.ui import link_table, rank_columns
 from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.commands import shown_key
-from mlxconsole.ui.help_screen import HelpScreen, key_lines
+from mlxconsole.ui.help_screen import COLUMN_WIDTH, HelpScreen, key_lines, legend
 from mlxconsole.ui.main_screen import MainScreen
 from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.request_table import RequestTable
@@ -62,6 +63,34 @@ async def test_the_help_lists_every_key_of_every_part() -> None:
                 if owner is not HelpScreen:
                     await running.shows(f"{shown_key(binding.key):<15} {binding.description}"[:40])
             assert len(key_lines(owner.BINDINGS)) == len(bound(owner.BINDINGS)), "one has no id"
+
+
+async def test_the_help_explains_every_column() -> None:
+    """BUB% and RST are nobody's words; and what is added to a table is explained, too."""
+    app = ConsoleApp(FakeSource(seeded.cluster(2)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        running = Console(app, pilot)
+        await pilot.press("question_mark")
+        await running.shows("G columns")
+        await pilot.press("G")
+        await running.shows("BULK         large messages")
+        await pilot.press("g")
+        await running.shows("Everywhere")
+    lines = legend()
+    for column in rank_columns.COLUMNS:
+        assert any(line[2:14].strip() == column.title for line in lines), column.title
+        assert column.means, column.title
+    assert " ".join(link_table.MEANS) == " ".join(f"{link_table.TITLE}{link_table.TROUBLE}".split())
+
+
+async def test_nothing_in_the_help_is_wider_than_its_column() -> None:
+    """A line that is too long takes the one beside it out of line."""
+    app = ConsoleApp(FakeSource(seeded.cluster(2)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("question_mark")
+        screen = app.screen
+        assert isinstance(screen, HelpScreen)
+        assert [line for line in screen.lines if len(line) > COLUMN_WIDTH] == []
 
 
 async def test_a_late_line_goes_where_its_time_belongs() -> None:
