@@ -38,25 +38,29 @@ def check_free(host: str, port: int, purpose: str, patience_s: float = 0.0) -> N
 def port_in_use(host: str, port: int, purpose: str) -> PortInUse:
     """The error that names the port and, where the system tells, its holder."""
     return PortInUse(
-        f"{purpose} {host}:{port} is taken by {holder(port)}: end it or choose another port"
+        f"{purpose} {host}:{port} is taken by {process_words(holder_pid(port))}: "
+        "end it or choose another port"
     )
 
 
-def holder(port: int) -> str:
-    """Who listens on a local TCP port, in words; "another process" if we may not know."""
+def holder_pid(port: int) -> int:
+    """Who listens on a local TCP port; 0 if nobody does any more, or we may not know."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except (psutil.Error, OSError):
-        return "another process"
+        return 0
     for connection in connections:
         if connection.status != psutil.CONN_LISTEN or not connection.laddr:
             continue
         if connection.laddr[1] == port and connection.pid:
-            return _process_words(connection.pid)
-    return "another process"
+            return connection.pid
+    return 0
 
 
-def _process_words(pid: int) -> str:
+def process_words(pid: int) -> str:
+    """A process by its id and command; "another process" for 0."""
+    if not pid:
+        return "another process"
     try:
         process = psutil.Process(pid)
         command = " ".join(process.cmdline()[:4]) or process.name()

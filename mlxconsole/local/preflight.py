@@ -1,6 +1,6 @@
-"""What can be known to go wrong before any process starts: ports, hosts, the model.
+"""What can be known to go wrong before any process starts: hosts, the model, a cluster that runs.
 
-Reads files and binds ports for a moment; starts nothing. Any thread.
+Ports are in `taken_ports`. Reads files; starts nothing. Any thread.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from daemon import ports
 from daemon.errors import ModelError, SettingsError, StartFailed
 from daemon.execution import source
-from daemon.settings import is_loopback, listening
+from daemon.settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,19 +68,6 @@ def check_hosts(settings: Settings) -> None:
                 f"rank {rank} belongs on {part.host}, and `up` starts ranks on this machine only: "
                 f"run `mlx-daemon --rank {rank} --config cluster.toml` there"
             )
-
-
-def check_ports(settings: Settings, ranks: Sequence[int], patience_s: float = 0.0) -> None:
-    """Refuse to start ``ranks`` where somebody else listens.
-
-    Raises:
-        PortInUse: names the port and its holder.
-    """
-    own = {f"rank {rank} {name}" for rank in ranks for name in ("port", "control_port")}
-    own |= {"api.port"} if 0 in ranks else set()
-    for owner, host, port in listening(settings):
-        if owner in own:
-            ports.check_free(host, port, owner, patience_s)
 
 
 def check_model(model: str, ranks: int) -> None:

@@ -16,6 +16,7 @@ from daemon.errors import StartFailed
 from mlxconsole.cluster import Cluster
 from mlxconsole.local import daemons, preflight
 from mlxconsole.local.daemons import Daemon
+from mlxconsole.local.taken_ports import check_ports
 from mlxconsole.snapshot import all_ready, api_status, state_name
 from mlxconsole.source.live import LiveSource
 from mlxconsole.store import Store
@@ -82,7 +83,7 @@ class Start:
         self.completes = len(ranks) < self.settings.world_size
         preflight.check_hosts(self.settings)
         preflight.check_model(self.settings.cluster.model, self.settings.world_size)
-        preflight.check_ports(self.settings, ranks, ORPHANS_S if self.completes else 0.0)
+        check_ports(self.settings, ranks, ORPHANS_S if self.completes else 0.0)
         return ranks
 
     def _take_back(self, started: Sequence[Daemon]) -> None:

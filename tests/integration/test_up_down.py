@@ -142,6 +142,9 @@ def test_a_taken_port_stops_the_start_before_it_begins(place: Place, tmp_path: P
     refused = other.up()
     assert refused.returncode == 1
     assert f"rank 0 control_port {place.control_address} is taken by process" in refused.stderr
+    assert refused.stderr.count("is taken by process") > 1
+    assert "choose others with --control-port, or" in refused.stderr
+    assert f"or free them: `mlxconsole down --state-dir {place.state}`\n" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert not other.state.config.exists()
     assert not other.state.output(0).exists(), "no process was started"

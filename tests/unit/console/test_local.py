@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +15,10 @@ import psutil
 import pytest
 
 from daemon import settings
-from daemon.errors import ModelError, PortInUse, SettingsError, StartFailed
+from daemon.errors import ModelError, SettingsError, StartFailed
 from mlxconsole.local import daemons, preflight, process_mark
 from mlxconsole.local.process_mark import ProcessMark
 from mlxconsole.local.state_dir import StateDir, default_path
-from tests.support.ports import free_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,21 +180,6 @@ def test_a_completing_start_ends_only_what_it_started(
     assert not psutil.pid_exists(mine.pid)
     assert state.marks() == {0: marked(sleeper.pid)}
     mine.wait()
-
-
-def test_a_taken_port_is_named_with_its_holder() -> None:
-    """Whichever of them it is."""
-    first = free_block(4)
-    values = settings.load(
-        None, {}, ranks=settings.local_ranks(1, first, first + 1), api_port=first + 2
-    )
-    preflight.check_ports(values, [0])
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", first + 1))
-        taken.listen()
-        with pytest.raises(PortInUse, match=f"control_port 127.0.0.1:{first + 1} is taken by"):
-            preflight.check_ports(values, [0])
-        preflight.check_ports(values, [])
 
 
 def test_ranks_of_other_machines_are_refused() -> None:
