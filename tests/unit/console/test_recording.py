@@ -151,6 +151,7 @@ def test_damage_ends_a_recording_without_harm(tmp_path: Path) -> None:
         ),
         (gzip.compress(form.packed({"format": form.FORMAT, "version": 1})), "broken header"),
     ],
+    ids=["empty", "text", "other gzip", "other format", "newer", "half a header"],
 )
 def test_what_is_no_recording_is_refused_in_words(
     tmp_path: Path, content: bytes, complaint: str
