@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from daemon import __version__
 from daemon.errors import ClusterError
-from mlxconsole.commands.terminal_output import complain
+from mlxconsole.commands.terminal_output import complain, reader_may_leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,12 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; the exit code."""
     given = parser().parse_args(arguments)
     try:
-        return command(given)(given)
+        with reader_may_leave():
+            return command(given)(given)
     except ClusterError as error:
         complain(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
+    return 0  # the reader of our output has what it wanted
 
 
 def command(given: argparse.Namespace) -> Callable[[argparse.Namespace], int]:

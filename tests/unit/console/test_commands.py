@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,6 +143,18 @@ def test_a_flag_is_written_in_full(
         cli.main([word for word in (command, short) if word])
     assert caught.value.code == 2
     assert f"unrecognized arguments: {short}" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """`mlxconsole bench --list | head -0` has got what it wanted."""
+    command = [sys.executable, "-m", "mlxconsole.cli", "bench", "--list"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_down_without_a_cluster_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
