@@ -19,8 +19,6 @@ class Turns:
 
     def __init__(self, stages: int = 1) -> None:
         self._stages = stages
-        self._charge = AFTERMATH * (2 * stages - 1) / stages
-        """Seconds of waiting for a second of a portion."""
         self._debt_s = 0.0
         self._in_row = 0
         """Portions since the last step of streams."""
@@ -55,7 +53,12 @@ class Turns:
     def prompt_took(self, tokens: int, seconds: float, *, among_streams: bool) -> None:
         """A step with prompts took that long."""
         self._token_s = _average(self._token_s, seconds / max(1, tokens))
-        self._debt_s = self._debt_s + seconds * self._charge if among_streams else 0.0
+        if not among_streams:
+            self._debt_s = 0.0
+            return
+        # The first of a burst is waited for at every stage, those behind it fill the stages.
+        stages = self._stages if self._in_row == 1 else 1
+        self._debt_s += AFTERMATH * stages * seconds
 
     def decode_took(self, seconds: float) -> None:
         """A step of running streams took that long."""

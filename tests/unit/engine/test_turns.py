@@ -106,3 +106,17 @@ def test_a_burst_has_a_portion_for_every_stage() -> None:
         turns.decode_took(0.01)
         spent_s += 0.01
     assert 3 * 0.04 <= spent_s <= 4 * 0.04
+
+
+@pytest.mark.parametrize("stages", [1, 2, 8])
+def test_a_prompt_of_one_portion_gives_back_what_it_costs(stages: int) -> None:
+    """Streams wait for it at every stage, though nothing follows it."""
+    turns = Turns(stages)
+    turns.chose(prompts=True)
+    turns.prompt_took(20, 0.04, among_streams=True)
+    spent_s = 0.0
+    turns.chose(prompts=False)
+    while not turns.prompts_are_next():
+        turns.decode_took(0.01)
+        spent_s += 0.01
+    assert stages * 0.04 <= spent_s <= 1.25 * stages * 0.04 + 0.01
