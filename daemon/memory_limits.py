@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from daemon.execution.devices import GIB
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daemon.settings import RankPart
-
-GIB = 1 << 30
 
 
 def rank_limit_bytes(ranks: Sequence[RankPart], rank: int, device_bytes: int) -> int:

@@ -83,6 +83,11 @@ class KvBudget:
             low, high = (middle, high) if self.fits(KvUse(((1, middle),))) else (low, middle)
         return low
 
+    def capacities(self, ranges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+        """Bytes per rank of a plan; 0 for those without layers, which are left out here."""
+        working = iter(self.ranks)
+        return tuple(next(working).capacity_bytes if hi > lo else 0 for lo, hi in ranges)
+
     def tightest(self) -> int:
         """The rank that holds the fewest tokens."""
         room = [KvBudget((rank,), self.block_tokens).longest() for rank in self.ranks]

@@ -127,7 +127,7 @@ class Scheduler:
         """An epoch begins: what clients of sequences that its ranks can't hold are told."""
         budget = self._budget_of(plan, hellos) if self._budget_of else None
         self._memory.set_budget(budget)
-        self.kv_capacity_bytes = _capacities(plan, budget) if budget else ()
+        self.kv_capacity_bytes = budget.capacities(plan.ranges) if budget else ()
         self._free_cuts = all(hello.free_cuts for hello in hellos.values())
         news: list[tuple[Sequence, Update]] = []
         for sequence in [*self._live.values(), *self._waiting]:
@@ -345,9 +345,3 @@ class Scheduler:
         """The next turn of a conversation begins with this one's prompt and answer."""
         if self._free_cuts and sequence.claim and sequence.group is not None:
             self._prompts.keep_answer(sequence)
-
-
-def _capacities(plan: Plan, budget: KvBudget) -> tuple[int, ...]:
-    """Per rank; 0 for those without layers, which the budget leaves out."""
-    of_working = iter(budget.ranks)
-    return tuple(next(of_working).capacity_bytes if hi > lo else 0 for lo, hi in plan.ranges)

@@ -11,7 +11,7 @@ from daemon.errors import SettingsError
 from mlxconsole import snapshot
 from mlxconsole.check_expression import evaluate, figures
 from mlxconsole.commands.target import ask_all, find_cluster, start_command
-from mlxconsole.commands.terminal_output import complain, reader_may_leave, say
+from mlxconsole.commands.terminal_output import complain, say
 from mlxconsole.status_table import table
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def once(arguments: argparse.Namespace) -> int:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Print the document, or what changed of the sentences, every second until interrupted."""
-    with reader_may_leave():
-        asyncio.run(_watch(arguments))
+    asyncio.run(_watch(arguments))
     return 0
 
 

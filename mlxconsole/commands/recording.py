@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToDict
 
 from daemon.errors import SettingsError
 from mlxconsole.commands.target import find_cluster
-from mlxconsole.commands.terminal_output import reader_may_leave, say
+from mlxconsole.commands.terminal_output import say
 from mlxconsole.recording import reading
 from mlxconsole.recording.files import RecordingFile, write_capsule
 from mlxconsole.recording.flight import FlightRecorder
@@ -55,7 +55,7 @@ def replay(arguments: argparse.Namespace) -> int:
         SettingsError: there is no terminal, or no recording.
     """
     if arguments.json:
-        with reading.opened(arguments.file) as recording, reader_may_leave():
+        with reading.opened(arguments.file) as recording:
             for update in recording.updates:
                 say(json.dumps(_as_document(update, recording.header.time_s)))
         return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.memory_limits import GIB, rank_limit_bytes
+from daemon.execution.devices import GIB
+from daemon.memory_limits import rank_limit_bytes
 from daemon.settings import RankPart
 
 
