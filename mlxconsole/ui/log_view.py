@@ -130,7 +130,7 @@ class LogView(ScrollView, can_focus=True):
 
     def action_read(self, lines: int) -> None:
         """Go ``lines`` down (or up, if negative), at once: a moving window is hard to read."""
-        if self._read_within(lines):
+        if abs(lines) == 1 and self._read_within(lines):
             return
         line = max(0, min(self.scroll_offset.y + lines, self.max_scroll_y))
         self.following = line >= self.max_scroll_y
@@ -138,7 +138,14 @@ class LogView(ScrollView, can_focus=True):
 
     def action_read_page(self, pages: int) -> None:
         """Go a window down or up, keeping one line in sight."""
-        self.action_read(pages * max(self.size.height - 1, 1))
+        rows = max(self.size.height - 1, 1)
+        if not self.wrap:
+            self.action_read(pages * rows)
+        elif not self._read_within(pages * rows):
+            top, form = self.scroll_offset.y, self._form()
+            last = self._place(rows, form)[0] if pages > 0 else top + 1
+            lines = last - top if pages > 0 else self._lines_that_fit(form, last) - 1
+            self.action_read(pages * max(lines, 1))
 
     def action_match(self, step: int) -> None:
         """Go to the next (1) or previous (-1) line that the pattern is in."""
@@ -209,13 +216,13 @@ class LogView(ScrollView, can_focus=True):
         form, count = self._form(), len(self.selection)
         self._taken = (self.selection.taken, count)
         self._places = []
-        more = self.size.height - self._lines_that_fit(form) if self.wrap and count else 0
+        more = self.size.height - self._lines_that_fit(form, count) if self.wrap and count else 0
         self._grow(Size(form.width, count + max(more, 0)))
 
-    def _lines_that_fit(self, form: LineForm) -> int:
-        """How many of the last lines the window holds, wrapped; the last one counts anyway."""
+    def _lines_that_fit(self, form: LineForm, end: int) -> int:
+        """How many lines before ``end`` the window holds, wrapped; the last one counts anyway."""
         free, fit = self.size.height, 0
-        for line in range(len(self.selection) - 1, -1, -1):
+        for line in range(end - 1, -1, -1):
             free -= self._rows(line, form)
             if free < 0:
                 break
@@ -238,13 +245,14 @@ class LogView(ScrollView, can_focus=True):
         return self._places[y] if y < len(self._places) else (len(self.selection), 0)
 
     def _read_within(self, step: int) -> bool:
-        """Go a row down or up in a line that the window is too low for; False if it is not."""
-        if not self.wrap or abs(step) != 1:
+        """Go some rows down or up in a line that the window is too low for; False if it is not."""
+        if not self.wrap:
             return False
         hidden = self._rows(self.scroll_offset.y, self._form()) - self.size.height
-        if not 0 <= self._skipped + step <= hidden:
+        skipped = max(0, min(self._skipped + step, hidden))
+        if skipped == self._skipped:
             return False
-        self._skipped += step
+        self._skipped = skipped
         self.following = False
         self.refresh()
         return True

@@ -21,7 +21,7 @@ from mlxconsole.ui.rank_table import RankTable
 from mlxconsole.ui.request_table import RequestTable
 from mlxconsole.ui.text_view import TextView
 from protos.control_pb2 import LogLine
-from tests.support.console_pilot import Console
+from tests.support.console_pilot import Console, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,27 +36,25 @@ def bound(bindings: Sequence[BindingType]) -> list[Binding]:
 
 async def test_the_footer_shows_the_bindings_that_are_meant_for_it() -> None:
     """Each with the words of its binding, none that the page refuses, and they fit into 80."""
-    app = ConsoleApp(FakeSource(seeded.cluster(2)))
-    async with app.run_test(size=(80, 24)) as pilot:
-        running = Console(app, pilot)
+    async with opened(FakeSource(seeded.cluster(2)), (80, 24)) as running:
         wanted = {b.description for b in bound(MainScreen.BINDINGS) if b.show}
 
         def told() -> set[str]:
-            return {key.description for key in app.screen.query_one(Footer).query(FooterKey)}
+            return {
+                key.description for key in running.app.screen.query_one(Footer).query(FooterKey)
+            }
 
         await running.until(lambda: told() == wanted)
         await running.until(lambda: running.lines()[-1].rstrip().endswith("q Quit"))
-        await pilot.press("2")
+        await running.pilot.press("2")
         await running.until(lambda: told() == wanted - {"Detail"})
 
 
 async def test_the_help_lists_every_key_of_every_part() -> None:
     """Keys and words as they are bound, whatever was added last."""
-    app = ConsoleApp(FakeSource(seeded.cluster(2)))
-    async with app.run_test(size=(200, 100)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
+    async with opened(FakeSource(seeded.cluster(2)), (200, 100)) as running:
+        await running.pilot.press("question_mark")
+        assert isinstance(running.app.screen, HelpScreen)
         await running.shows("Everywhere")
         for owner in (MainScreen, RankTable, TextView, RequestTable, HelpScreen):
             for binding in bound(owner.BINDINGS):
@@ -67,14 +65,12 @@ async def test_the_help_lists_every_key_of_every_part() -> None:
 
 async def test_the_help_explains_every_column() -> None:
     """BUB% and RST are nobody's words; and what is added to a table is explained, too."""
-    app = ConsoleApp(FakeSource(seeded.cluster(2)))
-    async with app.run_test(size=(80, 24)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press("question_mark")
+    async with opened(FakeSource(seeded.cluster(2)), (80, 24)) as running:
+        await running.pilot.press("question_mark")
         await running.shows("G columns")
-        await pilot.press("G")
+        await running.pilot.press("G")
         await running.shows("BULK         large messages")
-        await pilot.press("g")
+        await running.pilot.press("g")
         await running.shows("Everywhere")
     lines = legend()
     for column in rank_columns.COLUMNS:
@@ -118,15 +114,13 @@ async def test_counters_that_begin_anew_make_no_spike() -> None:
     """A restarted rank counts from zero: neither a huge rate nor a negative one is shown."""
     clock = [100.0]
     store = Store(seeded.cluster(1), clock=lambda: clock[0])
-    app = ConsoleApp(FakeSource(seeded.cluster(1)), store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        running = Console(app, pilot)
+    async with opened(FakeSource(seeded.cluster(1)), (120, 36), store) as running:
         for second in range(1, 13):
             clock[0] += 1.0
             made = seeded.status(0, 1)
             made.boot_id = "first" if second < 7 else "second"
             made.counters.tokens_out = 1_000_000 + 50 * second if second < 7 else 50 * second
             store.apply(FrameArrived(0, seeded.frame(made), clock[0]))
-            app.paint()
-            await pilot.pause()
+            running.app.paint()
+            await running.pilot.pause()
         await running.shows("cluster tok/s 50, most 50")

@@ -11,7 +11,7 @@ from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.help_screen import HelpScreen
 from mlxconsole.ui.main_screen import MainScreen
 from protos.control_pb2 import Event, LogLine, WatchFrame
-from tests.support.console_pilot import Console
+from tests.support.console_pilot import Console, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,20 +96,18 @@ async def test_wrapped_lines_are_read_to_their_last_word() -> None:
     """The newest line ends in the last row; one that the window is too low for goes row by row."""
     source = FakeSource(seeded.cluster(2))
     filled(source)
-    app = ConsoleApp(source)
-    async with app.run_test(size=(80, 24)) as pilot:
-        running = Console(app, pilot)
+    async with opened(source, (80, 24)) as running:
         await running.shows("line_59")
         log = running.log
-        await pilot.press("3", "w")
+        await running.pilot.press("3", "w")
         await running.shows("line_59")
-        await pilot.press("g")
+        await running.pilot.press("g")
         await running.shows("line_0 step")
         while "tail_of_it" not in running.text():
             before = log.scroll_offset.y
-            await pilot.press("j")
+            await running.pilot.press("j")
             assert log.scroll_offset.y == before + 1, "it stopped short of the long line"
-        await pilot.press("G")
+        await running.pilot.press("G")
         await running.shows("line_59")
         assert log.following
 
@@ -121,12 +119,12 @@ async def test_wrapped_lines_are_read_to_their_last_word() -> None:
         for _ in range(200):
             if "word_399" in running.text():
                 break
-            await pilot.press("j")
+            await running.pilot.press("j")
         assert "word_399" in running.text()
         assert log.scroll_offset.y == place
-        await pilot.press("k")
+        await running.pilot.press("k")
         assert "word_399" not in running.text()
-        await pilot.press("f")
+        await running.pilot.press("f")
 
         digits = "0123456789" * 30
         source.show(1, seeded.frame(None, LogLine(time_s=2001.0, event=digits, sequence=2)))
@@ -134,20 +132,37 @@ async def test_wrapped_lines_are_read_to_their_last_word() -> None:
         rows = [found for row in running.lines() for found in re.findall(r"\d{20,}", row)]
         assert len(rows) > 5
         assert "".join(rows) == digits, "nothing lies below the scroll bar"
-        await pilot.press("w", "f")
+        await running.pilot.press("w", "f")
+
+
+async def test_no_wrapped_line_is_passed_over_by_pages() -> None:
+    """Down and up again: every line is seen, also those that take several rows."""
+    source = FakeSource(seeded.cluster(2))
+    wide = (LogLine(time_s=1.0 + n, event=f"no_{n}. {LONG}", sequence=n) for n in range(30))
+    source.show(0, seeded.frame(None, *wide))
+    async with opened(source, (80, 24)) as running:
+        await running.shows("no_29.")
+        await running.pilot.press("3", "w", "g")
+        await running.shows("no_0.")
+        for key, last in (("ctrl+d", "no_29."), ("ctrl+u", "no_0.")):
+            seen = set(re.findall(r"no_\d+\.", running.text()))
+            for _ in range(30):
+                await running.pilot.press(key)
+                seen |= set(re.findall(r"no_\d+\.", running.text()))
+                if last in seen:
+                    break
+            assert seen == {f"no_{n}." for n in range(30)}
 
 
 async def test_a_fast_typist_gets_what_was_meant() -> None:
     """Keys that come before the prompt has closed are for what follows."""
     source = FakeSource(seeded.cluster(2))
     filled(source)
-    app = ConsoleApp(source)
-    async with app.run_test(size=(100, 24)) as pilot:
-        running = Console(app, pilot)
+    async with opened(source, (100, 24)) as running:
         await running.shows("line_59")
-        await pilot.press("slash")
+        await running.pilot.press("slash")
         for key in ("t", "i", "enter", "3", "h"):
-            app.simulate_key(key)
+            running.app.simulate_key(key)
         await running.shows("/ti hides others")
         await running.shows("[3 Logs]")
 

@@ -7,10 +7,9 @@ from mlxconsole.source import seeded
 from mlxconsole.source.base import FrameArrived
 from mlxconsole.source.fake import FakeSource
 from mlxconsole.store import Store
-from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.tabs import PAGES
 from protos.control_pb2 import Counters, RequestStatus, RequestTable, TraceStep
-from tests.support.console_pilot import Console
+from tests.support.console_pilot import opened
 
 RANKS = 3
 
@@ -43,10 +42,8 @@ def slow_store() -> Store:
 
 async def test_the_page_says_who_is_slow_full_and_odd() -> None:
     """All three on one page, the culprit's line marked by its place in the sentence, too."""
-    app = ConsoleApp(FakeSource(seeded.cluster(RANKS)), slow_store())
-    async with app.run_test(size=(120, 40)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press(str(PAGES.index("why") + 1))
+    async with opened(FakeSource(seeded.cluster(RANKS)), (120, 40), slow_store()) as running:
+        await running.pilot.press(str(PAGES.index("why") + 1))
         await running.shows("Rank 1 sets the pace: it computes 96% of the time, 30.0 ms a step")
         await running.shows("layers from rank 1 to rank")
         await running.shows("######")
@@ -56,10 +53,8 @@ async def test_the_page_says_who_is_slow_full_and_odd() -> None:
 
 async def test_sentences_are_whole_on_a_small_screen() -> None:
     """What a move of layers would give stands at a sentence's end."""
-    app = ConsoleApp(FakeSource(seeded.cluster(RANKS)), slow_store())
-    async with app.run_test(size=(80, 40)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press(str(PAGES.index("why") + 1))
+    async with opened(FakeSource(seeded.cluster(RANKS)), (80, 40), slow_store()) as running:
+        await running.pilot.press(str(PAGES.index("why") + 1))
         await running.shows("# compute  . wait  = link ")
         text = " ".join(running.text().split())
         for whole in (
@@ -73,10 +68,8 @@ async def test_sentences_are_whole_on_a_small_screen() -> None:
 
 async def test_a_page_without_anything_to_say_says_so() -> None:
     """Not an empty screen."""
-    app = ConsoleApp(FakeSource(seeded.cluster(2)))
-    async with app.run_test(size=(80, 24)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press(str(PAGES.index("why") + 1))
+    async with opened(FakeSource(seeded.cluster(2)), (80, 24)) as running:
+        await running.pilot.press(str(PAGES.index("why") + 1))
         await running.shows("Nothing runs")
         await running.shows("No admitted request")
         await running.shows("Two ranks can't outvote")
@@ -90,17 +83,15 @@ async def test_v_shows_the_steps_of_a_request_across_the_ranks() -> None:
         step = TraceStep(number=7, epoch=1, tokens=1, arrived_s=began_s, began_s=began_s)
         step.ended_s = step.sent_s = began_s + 0.02
         source.traces[rank] = [step]
-    app = ConsoleApp(source)
-    async with app.run_test(size=(100, 30)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press("v")
+    async with opened(source, (100, 30)) as running:
+        await running.pilot.press("v")
         await running.shows("Waterfall of the last steps")
         await running.shows("0000000000111111111")
         await running.shows("rank 1   compute  50%")
         source.traces.pop(1)
-        await pilot.press("r")
+        await running.pilot.press("r")
         await running.shows("No step that all ranks have told of")
-        await pilot.press("v")
+        await running.pilot.press("v")
         await running.shows("1 Ranks")
 
 
@@ -113,18 +104,16 @@ async def test_the_waterfall_opens_at_its_legend_and_scrolls_like_a_page() -> No
             step = TraceStep(number=number, epoch=1, tokens=1, arrived_s=began_s, began_s=began_s)
             step.ended_s = step.sent_s = began_s + 0.02
             source.traces.setdefault(rank, []).append(step)
-    app = ConsoleApp(source)
-    async with app.run_test(size=(80, 24)) as pilot:
-        running = Console(app, pilot)
-        await pilot.press("v")
+    async with opened(source, (80, 24)) as running:
+        await running.pilot.press("v")
         await running.shows("0 1 2.. that rank computes, . waits, - link, = sends")
         await running.shows("STEP TOKENS")
         for key, wanted in (("j", "  117 "), ("G", "  199 "), ("ctrl+u", "  157 ")):
-            await pilot.press(key)
+            await running.pilot.press(key)
             await running.shows(wanted)
-        await pilot.press("k", "ctrl+d")
+        await running.pilot.press("k", "ctrl+d")
         await running.shows("  198 ")
-        await pilot.press("g")
+        await running.pilot.press("g")
         await running.shows("STEP TOKENS")
 
 
@@ -133,17 +122,15 @@ async def test_z_goes_round_the_densities() -> None:
     source = FakeSource(seeded.cluster(5))
     for rank in range(5):
         source.show(rank, seeded.frame(seeded.status(rank, 5)))
-    app = ConsoleApp(source)
-    async with app.run_test(size=(120, 30)) as pilot:
-        running = Console(app, pilot)
+    async with opened(source, (120, 30)) as running:
         await running.shows("5/5 READY")
         await running.shows("LAYERS")
-        await pilot.press("z")
+        await running.pilot.press("z")
         await running.shows("* rdy")
         await running.until(lambda: "LAYERS" not in running.text())
-        await pilot.press("z")
+        await running.pilot.press("z")
         await running.shows("STATE   *  *  *  *  *")
-        await pilot.press("3")
+        await running.pilot.press("3")
         await running.until(lambda: "STATE" not in running.text())
-        await pilot.press("1", "z")
+        await running.pilot.press("1", "z")
         await running.shows("LAYERS")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from mlxconsole.ui.app import ConsoleApp
 from mlxconsole.ui.log_view import LogView
 from mlxconsole.ui.rank_table import RankTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from textual.pilot import Pilot
 
-    from mlxconsole.ui.app import ConsoleApp
+    from mlxconsole.source.base import Source
+    from mlxconsole.store import Store
 
 
 class Console:
@@ -53,3 +56,13 @@ class Console:
     async def shows(self, text: str) -> None:
         """Wait until the screen shows ``text``."""
         await self.until(lambda: text in self.text())
+
+
+@asynccontextmanager
+async def opened(
+    source: Source, size: tuple[int, int], store: Store | None = None
+) -> AsyncGenerator[Console]:
+    """A console on a screen of that size, until the block ends."""
+    app = ConsoleApp(source, store)
+    async with app.run_test(size=size) as pilot:
+        yield Console(app, pilot)

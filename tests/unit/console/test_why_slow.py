@@ -35,6 +35,13 @@ def test_a_busy_rank_sets_the_pace_and_gives_layers_away() -> None:
     assert "5 layers from rank 0 to rank 1" in found.sentences[-1]
 
 
+def test_a_link_that_takes_less_than_the_ranks_compute_is_not_to_blame() -> None:
+    """On one machine half a round trip is mostly waiting for a core."""
+    found = diagnose([pace(0, 4, 6.3, 0.4, 5.1), pace(1, 4, 6.5, 0.4, 5.1)], 100.0, 1)
+    assert found.kind == "round trip"
+    assert not any("link from" in sentence for sentence in found.sentences)
+
+
 def test_a_slow_link_is_named_with_both_ends() -> None:
     """Ranks that wait for the network are not to blame."""
     paces = [pace(0, 4, 2, 0.1, 0.2), pace(1, 4, 2, 0.1, 25.0), pace(2, 4, 2, 0.1, 0.2)]
