@@ -7,10 +7,10 @@ children.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -44,10 +44,11 @@ def become_ready(spec: ChildSpec, reporter: Reporter) -> None:
 
 def obey(spec: ChildSpec, reporter: Reporter) -> None:
     """Become ready and leave in order when told to."""
-    leave = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: leave.set())
+    # No threading.Event: the signal may come while this thread holds the lock inside it.
+    told: queue.SimpleQueue[None] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda *_: told.put(None))
     become_ready(spec, reporter)
-    leave.wait()
+    told.get()
     reporter.close()
 
 

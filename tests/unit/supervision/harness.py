@@ -34,8 +34,9 @@ SPARES = {"obey_spare", "die_spare"}  # behaviours of `fake_child` that know abo
 FAKE_CHILD = Path(__file__).with_name("fake_child.py")
 
 # Short, so that tests are; generous where the test does not look.
+# A child may take as long to leave as anything may take: under load a second is soon over.
 LIMITS = LimitsPart(
-    shutdown_grace_s=5.0, restart_backoff_s=0.02, restart_backoff_max_s=0.1, max_quick_deaths=3
+    shutdown_grace_s=LIMIT_S, restart_backoff_s=0.02, restart_backoff_max_s=0.1, max_quick_deaths=3
 )
 
 
