@@ -122,13 +122,25 @@ class View:
 def contiguous(array: mx.array) -> View:
     """A view of ``array``, or of a copy without gaps."""
     view = View(array)
+    if _has_gaps(view, array):
+        view.close()
+        return View(mx.contiguous(array))
+    return view
+
+
+def is_contiguous(array: mx.array) -> bool:
+    """Whether the items of ``array`` lie in order, without gaps."""
+    with View(array) as view:
+        return not _has_gaps(view, array)
+
+
+def _has_gaps(view: View, array: mx.array) -> bool:
     expected = array.itemsize
     for stride, size in zip(reversed(view.strides()), reversed(array.shape), strict=True):
         if size > 1 and stride != expected:
-            view.close()
-            return View(mx.contiguous(array))
+            return True
         expected *= size
-    return view
+    return False
 
 
 class Arguments:

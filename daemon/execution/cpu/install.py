@@ -15,7 +15,7 @@ import numpy as np
 from mlx import nn
 
 from daemon.execution.cpu import linear
-from daemon.execution.cpu.arrays import DTYPES
+from daemon.execution.cpu.arrays import DTYPES, is_contiguous
 from daemon.execution.cpu.attention import Attention
 from daemon.execution.cpu.block import FusedBlock, Parts
 from daemon.execution.cpu.rows import Angles, Norm, Rope, Swiglu
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = "mlx_lm.models.activations"
 BASE = "mlx_lm.models.base"
+LINEAR = nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding
 
 
 def install_all(model: nn.Module, runtime: Runtime) -> int:
@@ -42,6 +43,14 @@ def install_all(model: nn.Module, runtime: Runtime) -> int:
 
 def _arrays(module: Any) -> list[mx.array]:
     return [value for value in module.values() if isinstance(value, mx.array)]
+
+
+def _straighten(module: Any) -> None:
+    """Let weights lie as kernels read them: some models load them turned, or cut out of others."""
+    for name, value in module.items():
+        if isinstance(value, mx.array) and not is_contiguous(value):
+            module[name] = mx.contiguous(value)
+            mx.eval(module[name])
 
 
 class _Installer:
@@ -62,6 +71,8 @@ class _Installer:
     def install(self, module: Any) -> bool:
         """Give one module its kernel, if there is one."""
         kind = type(module)
+        if kind in LINEAR:
+            _straighten(module)
         if kind in {nn.Linear, nn.QuantizedLinear}:
             kernel = _linear_kernel(module, self._runtime)
             if module.get("bias") is None:

@@ -157,6 +157,16 @@ def test_inside_a_traced_function_mlx_s_own_runs() -> None:
     assert mx.allclose(layer(x), own, atol=1e-5).item()
 
 
+def test_weights_that_lie_turned_are_straightened() -> None:
+    """Models of GPT-2's form turn what they load; kernels read rows one after another."""
+    layer, x = nn.Linear(128, 64, bias=False), mx.random.normal((3, 128))
+    layer.weight = mx.random.normal((128, 64)).T
+    mx.eval(layer.weight)
+    own = layer(x)
+    assert kernels.install(layer)
+    assert mx.allclose(layer(x), own, atol=1e-4).item()
+
+
 def test_off_linux_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS there may be no llvmlite, and MLX's own kernels are fast."""
     monkeypatch.setattr(sys, "platform", "darwin")
