@@ -32,19 +32,7 @@ _ASK_FOR_TILES = (158, 0x1023, 18)
 """arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)"""
 AVX2, AVX2_FEATURES = "x86-64-v3", ("avx2", "bmi2", "f16c", "fma")
 """The least processor that is fast, as LLVM calls it: x86 since 2013, without AVX-512 and tiles."""
-SOURCES = (
-    "amx_ir.py",
-    "attention_ir.py",
-    "crew_ir.py",
-    "digits_ir.py",
-    "emit.py",
-    "linear_amx_ir.py",
-    "linear_ir.py",
-    "machine.py",
-    "plain_amx_ir.py",
-    "rows_ir.py",
-    "scales_ir.py",
-)
+SOURCES = ("*_ir.py", "emit.py", "machine.py")
 """Files whose change makes cached code stale."""
 
 
@@ -163,5 +151,6 @@ def machine() -> Machine:
 @cache
 def _source_digest() -> str:
     here = Path(__file__).parent
-    parts = [(here / name).read_bytes() for name in SOURCES if (here / name).exists()]
-    return hashlib.sha256(b"".join([llvmlite.__version__.encode(), *parts])).hexdigest()
+    files = [path for pattern in SOURCES for path in sorted(here.glob(pattern))]
+    parts = [llvmlite.__version__.encode(), *(path.read_bytes() for path in files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
