@@ -9,6 +9,7 @@ import ctypes
 from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,6 +142,23 @@ def _has_gaps(view: View, array: mx.array) -> bool:
             return True
         expected *= size
     return False
+
+
+class _Items:
+    """What numpy looks at, in its own words."""
+
+    def __init__(self, address: int, count: int, item_bytes: int) -> None:
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (count,),
+            "typestr": f"|V{item_bytes}",
+            "version": 3,
+        }
+
+
+def items_at(address: int, count: int, item_bytes: int) -> np.ndarray:
+    """Memory as numpy items that are moved whole; the caller keeps it alive."""
+    return np.asarray(_Items(address, count, item_bytes))
 
 
 class Arguments:

@@ -28,10 +28,24 @@ if TYPE_CHECKING:
     from daemon.execution.cpu.rows import Swiglu
     from daemon.execution.cpu.runtime import Runtime
 
-FORMS = {f"mlx_lm.models.{name}" for name in ("llama", "qwen2", "qwen3")}
-"""Modules whose `TransformerBlock` does what `FusedBlock` does; its class is looked up by name."""
-BLOCK, ATTENTION, MLP = "TransformerBlock", "Attention", "MLP"
+FORMS = {
+    "mlx_lm.models.llama": "TransformerBlock",
+    "mlx_lm.models.qwen2": "TransformerBlock",
+    "mlx_lm.models.qwen3": "TransformerBlock",
+    "mlx_lm.models.qwen3_moe": "Qwen3MoeDecoderLayer",
+}
+"""Modules, and their class of blocks that do what `FusedBlock` does."""
+ATTENTION, MLP = "Attention", "MLP"
 LINE = 64
+
+
+@dataclass(frozen=True)
+class GatedParts:
+    """The kernels of a gated MLP."""
+
+    gate: LinearKernel
+    up: LinearKernel
+    down: LinearKernel
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,8 @@ class Parts:
     rope: Rope
     o: LinearKernel
     after: Norm
-    gate: LinearKernel
-    up: LinearKernel
-    down: LinearKernel
+    mlp: GatedParts | Callable[[mx.array], mx.array]
+    """Its kernels, or what computes it if it is not of the usual form."""
     heads: int
     key_heads: int
     scale: float
@@ -62,10 +75,10 @@ class Parts:
 
         None: it has not the usual form, or ``kernel`` does not find one for each part.
         """
-        if kind is None or kind.__name__ != BLOCK or kind.__module__ not in FORMS:
+        if kind is None or FORMS.get(kind.__module__) != kind.__name__:
             return None
-        attention, mlp = block.self_attn, block.mlp
-        if (type(attention).__name__, type(mlp).__name__) != (ATTENTION, MLP):
+        attention = block.self_attn
+        if type(attention).__name__ != ATTENTION:
             return None
         wanted: dict[str, tuple[Any, type[Any]]] = {
             "before": (block.input_layernorm, Norm),
@@ -75,9 +88,6 @@ class Parts:
             "rope": (attention.rope, Rope),
             "o": (attention.o_proj, LinearKernel),
             "after": (block.post_attention_layernorm, Norm),
-            "gate": (mlp.gate_proj, LinearKernel),
-            "up": (mlp.up_proj, LinearKernel),
-            "down": (mlp.down_proj, LinearKernel),
         }
         normed = hasattr(attention, "q_norm")
         if normed:
@@ -86,6 +96,7 @@ class Parts:
         if any(part is None for part in found.values()):
             return None
         found |= {} if normed else {"q_norm": None, "k_norm": None}
+        found["mlp"] = _gated(block.mlp, kernel) or block.mlp
         numbers = attention.n_heads, attention.n_kv_heads, attention.scale
         parts = Parts(**found, heads=numbers[0], key_heads=numbers[1], scale=numbers[2])
         return parts if parts.fits() else None
@@ -93,15 +104,25 @@ class Parts:
     def fits(self) -> bool:
         """Whether all of it computes in one format, and widths are as usual."""
         kernels = [self.before, self.after, self.q, self.k, self.v, self.o]
-        kernels += [self.gate, self.up, self.down]
         kernels += [norm for norm in (self.q_norm, self.k_norm) if norm]
+        ends = {self.o.outputs}
+        if isinstance(self.mlp, GatedParts):
+            kernels += [self.mlp.gate, self.mlp.up, self.mlp.down]
+            ends.add(self.mlp.down.outputs)
         width = self.q.outputs // self.heads
         return (
             len({kernel.dtype for kernel in kernels}) == 1
             and self.k.outputs == self.v.outputs == width * self.key_heads
             and self.o.depth == self.q.outputs
-            and self.o.outputs == self.down.outputs == self.q.depth
+            and ends == {self.q.depth}
         )
+
+
+def _gated(mlp: Any, kernel: Callable[[Any, type[Any]], Any]) -> GatedParts | None:
+    if type(mlp).__name__ != MLP:
+        return None
+    kernels = [kernel(part, LinearKernel) for part in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)]
+    return None if None in kernels else GatedParts(*kernels)
 
 
 class FusedBlock:
@@ -151,7 +172,10 @@ class FusedBlock:
             ) as job:
                 runtime.run(*job)
             plan.end.run()
-        return out.array(x.shape, dtype, plan.out)
+        if isinstance(parts.mlp, GatedParts):
+            return out.array(x.shape, dtype, plan.out)
+        rows = out.array(x.shape, dtype, plan.normed)
+        return out.array(x.shape, dtype, plan.added) + parts.mlp(rows)
 
     def _planned(self, batch: int, length: int) -> _Plan:
         plan = self._plan
@@ -187,12 +211,15 @@ class _Plan:
         self._dtype = dtype = parts.q.dtype
         self._item = item = ITEM_BYTES[dtype]
         self.width = parts.q.outputs // parts.heads
-        linears = (parts.q, parts.k, parts.v, parts.o, parts.gate, parts.up, parts.down)
+        linears = [parts.q, parts.k, parts.v, parts.o]
         outer = {"normed": parts.q.depth, "added": parts.q.depth, "out": parts.q.depth}
         inner = {"q": parts.q.outputs, "k": parts.k.outputs, "v": parts.v.outputs}
         turned = {"turned_q": parts.q.outputs, "turned_k": parts.k.outputs}
-        rest = {"attended": parts.o.depth, "gate": parts.gate.outputs, "up": parts.up.outputs}
-        widths = outer | inner | turned | rest | {"gated": parts.down.depth}
+        widths = outer | inner | turned | {"attended": parts.o.depth}
+        if isinstance(mlp := parts.mlp, GatedParts):
+            linears += [mlp.gate, mlp.up, mlp.down]
+            inner = mlp.gate.outputs
+            widths |= {"gate": inner, "up": inner, "gated": inner}
         sizes = {name: rows * width * item for name, width in widths.items()}
         sizes["ready"] = max(kernel.form(rows).size(rows, kernel.depth) for kernel in linears)
         self._places = _Places(sizes)
@@ -200,6 +227,7 @@ class _Plan:
         self._at = at = self._places.at(self._base)
         self.queries, self.keys, self.values = at["turned_q"], at["turned_k"], at["v"]
         self.attended, self.out = at["attended"], at["out"]
+        self.added, self.normed = at["added"], at["normed"]
         line = self.width * item
         self.strides = parts.heads * length * line, length * line, line, item
         self._ropes: list[Job] = []
@@ -260,15 +288,23 @@ class _Plan:
         return self._parts.rope.job(source, strides, target, shape, self._dtype)
 
     def _end_jobs(self) -> list[Job]:
-        parts, at, rows, dtype = self._parts, self._at, self._rows, self._dtype
-        runtime, count = self._runtime, self._rows * self._parts.q.depth
-        gated = self._swiglu.job(at["gate"], at["up"], at["gated"], rows * parts.down.depth, dtype)
-        return [
+        parts, at, rows = self._parts, self._at, self._rows
+        jobs = [
             *self._linears("attended", {"out": parts.o}),
             self._sum,
             parts.after.job(at["added"], at["normed"], rows),
-            *self._linears("normed", {"gate": parts.gate, "up": parts.up}),
+        ]
+        if isinstance(parts.mlp, GatedParts):
+            jobs += self._mlp_jobs(parts.mlp)
+        return jobs
+
+    def _mlp_jobs(self, mlp: GatedParts) -> list[Job]:
+        at, rows, dtype, runtime = self._at, self._rows, self._dtype, self._runtime
+        gated = self._swiglu.job(at["gate"], at["up"], at["gated"], rows * mlp.down.depth, dtype)
+        count = rows * self._parts.q.depth
+        return [
+            *self._linears("normed", {"gate": mlp.gate, "up": mlp.up}),
             gated,
-            *self._linears("gated", {"out": parts.down}),
+            *self._linears("gated", {"out": mlp.down}),
             sum_job(runtime, at["added"], at["out"], at["out"], count, dtype),
         ]

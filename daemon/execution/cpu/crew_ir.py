@@ -68,7 +68,7 @@ def _emit_work(function: ir.Function, lanes: int) -> None:
     e.b.position_at_end(inside)
     kernel, arguments = e.load_at(job, KERNEL * 8, PTR), e.load_at(job, ARGUMENTS * 8, PTR)
     total = e.load_at(job, TOTAL * 8, I64)
-    _call(e, kernel, arguments, e.b.sub(total, left))
+    call_kernel(e, kernel, arguments, e.b.sub(total, left))
     ended = e.b.atomic_rmw("add", e.at(job, DONE_COUNT * 8), i64(1), "acq_rel")
     e.b.cbranch(e.b.icmp_signed("==", e.add(ended, 1), total), last, head)
     e.b.position_at_end(last)
@@ -101,7 +101,7 @@ def _emit_run(module: ir.Module, name: str, lanes: int, work: ir.Function) -> No
     alone = e.b.or_(e.b.icmp_signed("==", helpers, i64(0)), e.b.icmp_signed("<=", total, i64(1)))
     with e.b.if_else(alone) as (by_itself, together):
         with by_itself:
-            e.loop(0, total, 1, lambda chunk, _: _call(e, kernel, arguments, chunk))
+            e.loop(0, total, 1, lambda chunk, _: call_kernel(e, kernel, arguments, chunk))
         with together:
             for value, place in (
                 (kernel, KERNEL),
@@ -136,7 +136,8 @@ def _post(e: Emit, job: Value) -> None:
     _semaphore(e, "sem_post", job, START)
 
 
-def _call(e: Emit, kernel: Value, arguments: Value, chunk: Value) -> None:
+def call_kernel(e: Emit, kernel: Value, arguments: Value, chunk: Value) -> None:
+    """Call the kernel at an address."""
     e.b.call(_Typed(kernel), [arguments, chunk])
 
 

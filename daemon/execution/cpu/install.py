@@ -14,10 +14,11 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 
-from daemon.execution.cpu import linear
+from daemon.execution.cpu import experts, linear
 from daemon.execution.cpu.arrays import DTYPES, is_contiguous
 from daemon.execution.cpu.attention import Attention
 from daemon.execution.cpu.block import FusedBlock, Parts
+from daemon.execution.cpu.experts import ExpertsKernel, GatedExperts
 from daemon.execution.cpu.rows import Angles, Norm, Rope, Swiglu
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = "mlx_lm.models.activations"
 BASE = "mlx_lm.models.base"
+EXPERTS = "mlx_lm.models.switch_layers"
+SWITCHED = "SwitchLinear", "QuantizedSwitchLinear"
 LINEAR = nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding
 
 
@@ -63,6 +66,7 @@ class _Installer:
         self._kernels: dict[int, Any] = {}
         """By identity of modules, which the model keeps alive."""
         self._swiglu, self._attention = Swiglu(runtime, dtypes), Attention(runtime)
+        self._scratch = experts.Scratch()
         self._functions = {
             (ACTIVATIONS, "swiglu"): partial(_swiglu, self._swiglu),
             (BASE, "scaled_dot_product_attention"): partial(_attention, self._attention),
@@ -71,7 +75,7 @@ class _Installer:
     def install(self, module: Any) -> bool:
         """Give one module its kernel, if there is one."""
         kind = type(module)
-        if kind in LINEAR:
+        if kind in LINEAR or _is_of(EXPERTS, kind, *SWITCHED):
             _straighten(module)
         if kind in {nn.Linear, nn.QuantizedLinear}:
             kernel = _linear_kernel(module, self._runtime)
@@ -87,10 +91,27 @@ class _Installer:
         if kind is nn.RoPE or kind.__name__ == "Llama3RoPE":
             kernel = self._kernels[id(module)] = self._rope(module)
             return _replace(module, "__call__", kernel, kernel)
+        if _is_of(EXPERTS, kind, *SWITCHED):
+            kernel = self._experts(module)
+            if module.get("bias") is None:
+                self._kernels[id(module)] = kernel
+            return _replace(module, "__call__", kernel, _with_bias(kernel, module))
         return self._rebind(module)
 
+    def _experts(self, module: Any) -> ExpertsKernel | None:
+        runtime, scratch = self._runtime, self._scratch
+        if "scales" not in module:
+            return experts.plain(runtime, scratch, module["weight"])
+        if module.mode != "affine":
+            return None
+        arrays = [module["weight"], module["scales"], module["biases"]]
+        return experts.quantized(runtime, scratch, arrays, module.bits, module.group_size)
+
     def fuse(self, module: Any) -> bool:
-        """Give a block of the usual form one call for all its kernels."""
+        """Give experts, or a block of the usual form, one call for all their kernels."""
+        if _is_of(EXPERTS, type(module), "SwitchGLU"):
+            gated = self._gated_experts(module)
+            return _replace(module, "__call__", gated, gated)
         over = type(module).__dict__.get("over")  # a stage leaves its forward there, see `stage`
         kind = type(module).__base__ if over else type(module)
         parts = Parts.of(module, kind, self._kernel)
@@ -102,6 +123,14 @@ class _Installer:
         if over is not None:
             module.__class__ = over(type(module))
         return True
+
+    def _gated_experts(self, module: Any) -> GatedExperts | None:
+        layers = module.gate_proj, module.up_proj, module.down_proj
+        gate, up, down = (self._kernel(layer, ExpertsKernel) for layer in layers)
+        if None in {gate, up, down} or not _is_of(EXPERTS, type(module.activation), "SwiGLU"):
+            return None
+        covered = GatedExperts.covers(gate, up, down, self._runtime.lanes)
+        return GatedExperts(gate, up, down, self._swiglu) if covered else None
 
     def _kernel(self, module: Any, kind: type[Any]) -> Any:
         found = self._kernels.get(id(module))
@@ -156,6 +185,11 @@ class _Installer:
         return type(kind.__name__, (kind,), {"__call__": mine, "__module__": kind.__module__})
 
 
+def _is_of(home: str, kind: type[Any], *names: str) -> bool:
+    """Whether a class is one of a module's, by name: see `_rebound_class`."""
+    return kind.__module__ == home and kind.__name__ in names
+
+
 def _swiglu(kernel: Swiglu, own: Callable[..., mx.array]) -> Callable[..., mx.array]:
     def swiglu(gate: mx.array, x: mx.array) -> mx.array:
         if kernel.accepts(gate, x):
@@ -198,10 +232,14 @@ def _linear_kernel(module: Any, runtime: Runtime) -> LinearKernel | None:
     return linear.quantized(runtime, arrays, module.bits, module.group_size)
 
 
-def _with_bias(kernel: LinearKernel | None, module: Any) -> Callable[[mx.array], mx.array] | None:
+def _with_bias(
+    kernel: LinearKernel | ExpertsKernel | None, module: Any
+) -> Callable[..., mx.array] | None:
     bias = module.get("bias")
     if kernel is None or bias is None:
         return kernel
+    if isinstance(kernel, ExpertsKernel):
+        return lambda x, indices, **_: kernel(x, indices) + mx.expand_dims(bias[indices], -2)
     return lambda x: kernel(x) + bias
 
 

@@ -27,7 +27,7 @@ MOST_ROWS = min(ir.MOST_ROWS, tiles.MOST_ROWS, plain_tiles.MOST_ROWS)
 
 
 @dataclass(frozen=True)
-class _Way:
+class Way:
     """How rows are multiplied with weights."""
 
     kernels: tuple[tuple[int, Form, int], ...]
@@ -46,14 +46,14 @@ class LinearKernel:
     """y = x @ w.T for one layer; bias is the caller's business."""
 
     def __init__(self, runtime: Runtime, weights: ir.Weights, arrays: list[mx.array]) -> None:
-        """Prepare for ``arrays``: packed weights, scales and biases, or plain weights."""
+        """Prepare for ``arrays`` without gaps: packed weights, scales, biases, or plain weights."""
         self._runtime = runtime
         self._views = [View(array) for array in arrays]
         self.dtype = weights.dtype
         self.outputs = arrays[0].shape[0]
         bits = weights.bits or 8 * ITEM_BYTES[weights.dtype]
         self.depth = arrays[0].shape[1] * arrays[0].itemsize * 8 // bits
-        self._way = way = _way(runtime, weights, self.outputs, self.depth)
+        self._way = way = way_of(runtime, weights, self.outputs, self.depth)
         places = [view.address for view in self._views] + [0, 0]
         self._arguments = Arguments(
             0, 0, *places[:3], self.outputs, self.depth, way.chunk, 1, self.depth * bits // 8
@@ -101,7 +101,7 @@ class LinearKernel:
         return output.array((*outer, self.outputs), self.dtype)
 
 
-def _way(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> _Way:
+def way_of(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> Way:
     """Tiles where the processor has them and they fit, vectors elsewhere."""
     name, dtype = f"{weights.name}_{weights.dtype}", weights.dtype
     fits = runtime.machine.has_tiles and outputs >= TILE_ROWS
@@ -129,27 +129,35 @@ def _way(runtime: Runtime, weights: ir.Weights, outputs: int, depth: int) -> _Wa
         )
         limits = ir.PANEL_OUTPUTS, ir.MOST_ROWS
     built = ((rows, form, runtime.kernel(name, emit, *told)) for rows, form, name, emit in kernels)
-    way = _Way(tuple(built), *limits)
+    way = Way(tuple(built), *limits)
     for _, form, _ in way.kernels:  # built now, so that no step waits for a compiler
         form.kernel(runtime)
     return way
+
+
+def packed_form(arrays: list[mx.array], bits: int, group: int) -> ir.Weights | None:
+    """How affine weights, scales and biases are stored, if there is a kernel for it."""
+    dtype = DTYPES.get(arrays[1].dtype)
+    depth = arrays[0].shape[-1] * 32 // bits
+    known = bits in BITS and group in GROUPS and depth % group == 0
+    return ir.Weights(dtype, bits, group) if dtype and known else None
+
+
+def plain_form(runtime: Runtime, weight: mx.array) -> ir.Weights | None:
+    """The same for weights that are not packed."""
+    dtype = DTYPES.get(weight.dtype)
+    return ir.Weights(dtype) if dtype and weight.shape[-1] % runtime.lanes == 0 else None
 
 
 def quantized(
     runtime: Runtime, arrays: list[mx.array], bits: int, group: int
 ) -> LinearKernel | None:
     """A kernel for affine weights, scales and biases; None: not covered."""
-    dtype = DTYPES.get(arrays[1].dtype)
-    depth = arrays[0].shape[-1] * 32 // bits
-    known = bits in BITS and group in GROUPS and dtype is not None and depth % group == 0
-    if dtype is None or not known:
-        return None
-    return LinearKernel(runtime, ir.Weights(dtype, bits, group), arrays)
+    weights = packed_form(arrays, bits, group)
+    return LinearKernel(runtime, weights, arrays) if weights else None
 
 
 def plain(runtime: Runtime, weight: mx.array) -> LinearKernel | None:
     """A kernel for weights (outputs, depth); None: not covered."""
-    dtype = DTYPES.get(weight.dtype)
-    if dtype is None or weight.shape[-1] % runtime.lanes:
-        return None
-    return LinearKernel(runtime, ir.Weights(dtype), [weight])
+    weights = plain_form(runtime, weight)
+    return LinearKernel(runtime, weights, [weight]) if weights else None

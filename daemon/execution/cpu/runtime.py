@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from daemon.execution.cpu.machine import machine
 from daemon.execution.cpu.ready import Ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from daemon.execution.cpu.arrays import Job
     from daemon.execution.cpu.machine import Machine
@@ -78,6 +79,29 @@ class Program:
     def run(self) -> None:
         """All calls."""
         self._runtime.crew.run_all(self._steps.address, len(self._jobs))
+
+
+class Steps:
+    """The same for calls that are others each time: their arguments lie in one memory."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._words = array("q")
+        self._steps: list[tuple[int, int, int, int]] = []
+
+    def add(self, kernel: int, chunks: int, work: int, arguments: Iterable[int]) -> None:
+        """A call after those that are here; ``work`` as for `Runtime.run`."""
+        helpers = self._runtime.crew.threads - 1 if work >= LEAST_SHARED else 0
+        self._steps.append((helpers, chunks, kernel, len(self._words) * self._words.itemsize))
+        self._words.extend(arguments)
+
+    def run(self) -> None:
+        """All calls."""
+        base, _ = self._words.buffer_info()
+        steps = array("q")
+        for helpers, chunks, kernel, offset in self._steps:
+            steps.extend((helpers, chunks, kernel, base + offset))
+        self._runtime.crew.run_all(steps.buffer_info()[0], len(self._steps))
 
 
 def _write(

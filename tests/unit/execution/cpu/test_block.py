@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import pytest
 from mlx import nn
-from mlx_lm.models import llama, qwen3
+from mlx_lm.models import llama, qwen3, qwen3_moe
 from mlx_lm.models.cache import BatchKVCache, KVCache, QuantizedKVCache
 
 from daemon.execution.cpu import block
@@ -32,6 +32,16 @@ SIZES: dict[str, Any] = {
     "rope_theta": 1e4,
     "head_dim": 32,
 }
+MIXTURE: dict[str, Any] = {
+    "num_experts": 8,
+    "num_experts_per_tok": 3,
+    "decoder_sparse_step": 2,
+    "mlp_only_layers": [],
+    "moe_intermediate_size": 64,
+    "tie_word_embeddings": False,
+    "norm_topk_prob": True,
+}
+"""A block with an MLP and one with a mixture."""
 STEPS = [[[5, 6, 7, 8, 9]], [[4]], [[3]], [[1] * 20], [[7]]]
 
 
@@ -60,6 +70,8 @@ def _model(dtype: mx.Dtype, *, packed: bool, kind: str = "qwen3") -> nn.Module:
     if kind == "qwen3":
         tied: dict[str, Any] = {"tie_word_embeddings": True}
         model = qwen3.Model(qwen3.ModelArgs(model_type=kind, **SIZES, **tied))
+    elif kind == "qwen3_moe":
+        model = qwen3_moe.Model(qwen3_moe.ModelArgs(model_type=kind, **SIZES, **MIXTURE))
     else:
         model = llama.Model(llama.ModelArgs(model_type=kind, **SIZES))
     model.set_dtype(dtype)
@@ -83,7 +95,7 @@ def _both(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> lis
     with_blocks, without = (_model(**kind) for _ in range(2))
     assert install_all(with_blocks, runtime) > LAYERS
     with monkeypatch.context() as patch:
-        patch.setattr(block, "FORMS", set())
+        patch.setattr(block, "FORMS", {})
         install_all(without, runtime)
     return [with_blocks, without]
 
@@ -94,7 +106,7 @@ def _assert_same(ours: list[mx.array], own: list[mx.array]) -> None:
         assert mx.all(mx.isfinite(one)).item()
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen3_moe"])
 @pytest.mark.parametrize(
     ("dtype", "packed"), [(mx.bfloat16, True), (mx.bfloat16, False), (mx.float32, True)]
 )
