@@ -19,6 +19,8 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 F32, F16, PTR = ir.FloatType(), ir.HalfType(), ir.PointerType()
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 BF16_ROUND = 0x7FFF
+PREFETCH = (0, 2, 1)
+"""Of llvm.prefetch: read, keep in the second-level cache, data."""
 
 Value = Any
 """An `ir.Value`; llvmlite's classes are untyped."""
@@ -74,6 +76,15 @@ class Emit:
     def store_at(self, value: Value, base: Value, offset_bytes: Value | int) -> None:
         """One value at any alignment."""
         self.b.store(value, self.at(base, offset_bytes), align=1)
+
+    def prefetch(self, place: Value) -> None:
+        """Ask for the line at an address, which may be nowhere."""
+        name = "llvm.prefetch.p0"
+        found = self.function.module.globals.get(name)
+        if found is None:
+            kind = ir.FunctionType(ir.VoidType(), [PTR, I32, I32, I32])
+            found = ir.Function(self.function.module, kind, name)
+        self.b.call(found, [place, *(ir.Constant(I32, value) for value in PREFETCH)])
 
     def scratch(self, size_bytes: Value | int) -> Value:
         """Memory of this call, on its stack; ask for it before any loop."""

@@ -24,7 +24,7 @@ from daemon.execution.cpu.emit import (
     i64,
     kernel_function,
 )
-from daemon.execution.cpu.linear_ir import CHUNK, ROWS, W_ROW, K, N, W, X, Y
+from daemon.execution.cpu.linear_ir import BIASES, CHUNK, ROWS, SCALES, W_ROW, K, N, W, X, Y
 from daemon.execution.cpu.scales_ir import Scales
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ WIDE = {1: 2, FEW_ROWS: 2, TILE_ROWS: 1}
 """Tiles of outputs side by side, for one row, a few, and tiles of rows."""
 SIDE_BY_SIDE = 6
 """Additions after each product of a tile."""
+AHEAD = 8
+"""Groups between asking for weights and multiplying with them: longer than memory takes."""
 CHUNK_OUTPUTS = 64
 MOST_ROWS = 96
 """Rows of one call: they must fit the second-level cache beside some weights."""
@@ -69,6 +71,28 @@ class _Quantized:
     def block(self, output: Value, count: int) -> None:
         """All rows with ``count`` tiles of outputs."""
         raise NotImplementedError
+
+    def ask(self, output: Value, count: int, g: Value) -> None:
+        """Have memory bring the weights of `AHEAD` groups on, or those of the next outputs.
+
+        So many rows side by side are more than the processor foresees, and packed ones are half a
+        line each time. Scales of the next outputs lie one after another: a part with each group.
+        """
+        e, rows, group = self.e, count * TILE_ROWS, self.weights.group
+        there = e.add(g, AHEAD)
+        # Behind the end of a row is the next one, so that these outputs' last are the next's first.
+        over = e.b.icmp_signed(">=", there, self.groups)
+        first = e.b.select(over, e.add(output, rows - 1), output)
+        start = e.add(e.mul(first, self.w_row), e.mul(there, group * self.weights.bits // 8))
+        place = e.at(e.pointer(W), start)
+        for _ in range(rows):
+            e.prefetch(place)
+            place = e.at(place, self.w_row)
+        size = rows * ITEM_BYTES[self.weights.dtype]
+        start = e.add(e.mul(e.add(output, rows), self.scales.row), e.mul(g, size))
+        for which in (SCALES, BIASES):
+            for line in range(0, size, TILE_BYTES):
+                e.prefetch(e.at(e.pointer(which), e.add(start, line)))
 
     def unpack(self, output: Value, count: int, g: Value) -> None:
         """Packed weights of a group as bytes, if they aren't bytes already: [output][position]."""
@@ -143,6 +167,7 @@ class _OneRow(_Quantized):
 
         def group(g: Value, state: list[Value]) -> list[Value]:
             full, free, *totals = state
+            self.ask(output, count, g)
             more = e.b.icmp_signed("<", g, last)
             e.when(more, lambda: self.product(output, count, e.add(g, 1), free))
             return [free, full, *self.add(count, g, full, totals)]
@@ -216,6 +241,7 @@ class _ManyRows(_Quantized):
 
         def group(g: Value, state: list[Value]) -> list[Value]:
             full, free = state
+            self.ask(output, count, g)
             # The product after the last is one too many: cheaper than a branch in the middle.
             products = self.product(output, count, e.least(e.add(g, 1), last), layout, free)
             additions = self.add(count, g, full, layout)

@@ -26,8 +26,6 @@ PANEL_DEPTH = 1024
 """A panel of unpacked weights fits the first-level cache, with a tile of rows beside it."""
 MOST_ROWS = 96
 """Rows of one call: they and their sums must fit the second-level cache."""
-PREFETCH = (0, 2, 1)
-"""Of llvm.prefetch: read, keep in the second-level cache, data."""
 TILES_AHEAD = 2
 """How far ahead of the sums weights are asked for; outputs side by side are a tile."""
 
@@ -184,16 +182,10 @@ class _Linear:
     def _prefetch(self, rows: list[Value], offset: Value, size: int) -> None:
         """Ask for what the next outputs need; a row is too short for the processor to guess."""
         e = self.e
-        name = "llvm.prefetch.p0"
-        found = e.function.module.globals.get(name)
-        if found is None:
-            kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
-            found = ir.Function(e.function.module, kind, name)
         ahead = e.mul(self.w_row, TILES_AHEAD * len(rows))
         for row in rows:
             for line in range(0, size, 64):
-                place = e.at(row, e.add(offset, ahead, line))
-                e.b.call(found, [place, *(ir.Constant(I32, v) for v in PREFETCH)])
+                e.prefetch(e.at(row, e.add(offset, ahead, line)))
 
 
 def emit_one_row(module: ir.Module, name: str, lanes: int, weights: Weights, dtype: str) -> None:
