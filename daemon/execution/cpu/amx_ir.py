@@ -89,3 +89,32 @@ def each_tile(
     e.loop(first, whole, step, lambda o, _: block(o, wide))
     end = e.b.sub(last, i64(TILE_ROWS))
     e.loop(whole, last, TILE_ROWS, lambda o, _: block(e.least(o, end), 1))
+
+
+def ask_ahead(
+    e: Emit,
+    base: Value,
+    rows: tuple[Value, int],
+    row_bytes: Value,
+    at: tuple[Value, int],
+) -> None:
+    """Ask memory for what a block of rows of weights is multiplied with a little later.
+
+    So many rows side by side are more streams than a processor foresees.
+
+    Args:
+        e: where.
+        base: of all rows, which lie one after another.
+        rows: the block's first, and how many.
+        row_bytes: of one row.
+        at: byte of the rows that is multiplied now, and how many further on to ask for.
+    """
+    first, count = rows
+    there = e.add(*at)
+    # Behind the end of a row is the next one, so that the block's last is the next block's first.
+    over = e.b.icmp_signed(">=", there, row_bytes)
+    first = e.b.select(over, e.add(first, count - 1), first)
+    place = e.at(base, e.add(e.mul(first, row_bytes), there))
+    for _ in range(count):
+        e.prefetch(place)
+        place = e.at(place, row_bytes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, each_tile
+from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, ask_ahead, each_tile
 from daemon.execution.cpu.digits_ir import COLUMNS, DIGITS, FEW_ROWS, LANES, QUAD, Layout
 from daemon.execution.cpu.emit import (
     F32,
@@ -73,21 +73,14 @@ class _Quantized:
         raise NotImplementedError
 
     def ask(self, output: Value, count: int, g: Value) -> None:
-        """Have memory bring the weights of `AHEAD` groups on, or those of the next outputs.
+        """Have memory bring the weights of `AHEAD` groups on, and scales of the next outputs.
 
-        So many rows side by side are more than the processor foresees, and packed ones are half a
-        line each time. Scales of the next outputs lie one after another: a part with each group.
+        Those lie one after another: a part of them with each group.
         """
-        e, rows, group = self.e, count * TILE_ROWS, self.weights.group
-        there = e.add(g, AHEAD)
-        # Behind the end of a row is the next one, so that these outputs' last are the next's first.
-        over = e.b.icmp_signed(">=", there, self.groups)
-        first = e.b.select(over, e.add(output, rows - 1), output)
-        start = e.add(e.mul(first, self.w_row), e.mul(there, group * self.weights.bits // 8))
-        place = e.at(e.pointer(W), start)
-        for _ in range(rows):
-            e.prefetch(place)
-            place = e.at(place, self.w_row)
+        e, rows = self.e, count * TILE_ROWS
+        size = self.weights.group * self.weights.bits // 8
+        at = e.mul(g, size)
+        ask_ahead(e, e.pointer(W), (output, rows), self.w_row, (at, AHEAD * size))
         size = rows * ITEM_BYTES[self.weights.dtype]
         start = e.add(e.mul(e.add(output, rows), self.scales.row), e.mul(g, size))
         for which in (SCALES, BIASES):

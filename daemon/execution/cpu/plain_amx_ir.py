@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
-from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, each_tile
+from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, ask_ahead, each_tile
 from daemon.execution.cpu.emit import I32, Emit, i64, kernel_function
 from daemon.execution.cpu.linear_ir import (
     CHUNK,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 STEP = 32
 """Positions of one product."""
+AHEAD = 8 * STEP
+"""Positions between asking for weights and multiplying with them: longer than memory takes."""
 LANES = 16
 ITEM = 2
 CHUNK_OUTPUTS = 64
@@ -70,6 +72,8 @@ class _Plain:
             tiles.zero(c)
 
         def step(at: Value, _: list[Value]) -> None:
+            block = output, count * TILE_ROWS
+            ask_ahead(e, e.pointer(W), block, self.w_row, (e.mul(at, ITEM), AHEAD * ITEM))
             for r, row in enumerate(rows):
                 tiles.load(6 + r, e.at(row, e.mul(at, row_step)), row_step * STEP // TILE_ROWS)
             for t in range(count):
