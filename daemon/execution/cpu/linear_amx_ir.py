@@ -13,19 +13,10 @@ from llvmlite import ir
 
 from daemon.execution.cpu.amx_ir import TILE_BYTES, TILE_ROWS, Tiles, ask_ahead, each_tile
 from daemon.execution.cpu.digits_ir import COLUMNS, DIGITS, FEW_ROWS, LANES, QUAD, Layout
-from daemon.execution.cpu.emit import (
-    F32,
-    I8,
-    I16,
-    I32,
-    I64,
-    ITEM_BYTES,
-    Emit,
-    i64,
-    kernel_function,
-)
+from daemon.execution.cpu.emit import F32, I32, ITEM_BYTES, Emit, i64, kernel_function
 from daemon.execution.cpu.linear_ir import BIASES, CHUNK, ROWS, SCALES, W_ROW, K, N, W, X, Y
 from daemon.execution.cpu.scales_ir import Scales
+from daemon.execution.cpu.unpack_ir import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,26 +88,9 @@ class _Quantized:
 
         def row(r: Value, _: list[Value]) -> None:
             source, target = e.at(base, e.mul(self.w_row, r)), e.at(self.bytes, e.mul(r, group))
-            if bits == 4:
-                self.nibbles(source, target)
-                return
-            # Eight numbers of odd width are a whole number of bytes, lowest bits first.
-            fields = i64(int.from_bytes(bytes([(1 << bits) - 1] * 8), "little"))
-            for part in range(group // 8):
-                packed = e.b.zext(e.load_at(source, part * bits, ir.IntType(8 * bits)), I64)
-                e.store_at(e.deposit(packed, fields), target, part * 8)
+            unpack(e, bits, group, source, target)
 
         e.loop(0, count * TILE_ROWS, 1, row)
-
-    def nibbles(self, source: Value, target: Value) -> None:
-        """Numbers of four bits as bytes."""
-        e, step = self.e, self.step
-        kind = ir.VectorType(I16, step // 2)
-        for at in range(0, self.weights.group, step):
-            packed = e.load_at(source, at // 2, ir.VectorType(I8, step // 2))
-            pairs = e.b.zext(packed, kind)
-            spread = e.b.or_(pairs, e.b.shl(pairs, e.splat_constant(kind, 4)))
-            e.store_at(e.b.and_(spread, e.splat_constant(kind, 0x0F0F)), target, at)
 
     def load_weights(self, tile: int, output: Value, g: Value, step: int) -> None:
         """One tile of weights as bytes; packed ones were unpacked."""
