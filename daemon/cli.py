@@ -94,11 +94,11 @@ def _selfcheck(flags: argparse.Namespace) -> int:
 
 
 def _supervise(flags: argparse.Namespace, commands: ChildCommands | None) -> int:
-    from daemon import settings  # noqa: PLC0415
+    from daemon import settings_text  # noqa: PLC0415
     from daemon.supervision.state_folder import StateFolder  # noqa: PLC0415
     from daemon.supervision.supervisor import Supervisor  # noqa: PLC0415  imports gRPC
 
-    loaded = settings.load(
+    loaded = settings_text.load(
         flags.config,
         os.environ,
         engine_cpu_kernels=flags.cpu_kernels,

@@ -1,7 +1,7 @@
 """Reading settings text: TOML tables and environment variables into frozen dataclasses.
 
 Knows how to name file, line and key of a mistake; does not know which sections there are: that is
-`daemon.settings`. No process, no network; any thread.
+`daemon.settings_text`, for a cluster. No process, no network; any thread.
 """
 
 from __future__ import annotations

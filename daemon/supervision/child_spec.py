@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from daemon import settings_text
 from daemon.errors import SettingsError
-from daemon.settings import Settings
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
 
 EXIT_HOPELESS = 78
 """EX_CONFIG: a child that ends with it says that no restart will help."""
@@ -45,7 +48,7 @@ class ChildSpec:
             "rank": self.rank,
             "generation": self.generation,
             "boot_id": self.boot_id,
-            "settings": json.loads(self.settings.to_json()),
+            "settings": json.loads(settings_text.to_json(self.settings)),
             "report_fd": self.report_fd,
             "life_fd": self.life_fd,
             "log_level": self.log_level,
@@ -61,7 +64,7 @@ class ChildSpec:
         """
         try:
             plain: dict[str, Any] = json.loads(text)
-            settings = Settings.from_json(json.dumps(plain.pop("settings")))
+            settings = settings_text.from_json(json.dumps(plain.pop("settings")))
             return ChildSpec(settings=settings, **plain)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SettingsError(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from daemon import __version__, ports
 from daemon.errors import NotReady, SettingsError, StaleGeneration
 from daemon.operator_token import FILE_VARIABLE, VARIABLE, operator_token
-from daemon.settings import listening
+from daemon.settings_check import listening
 from daemon.supervision import control_service
 from daemon.supervision.child import Child
 from daemon.supervision.child_life import Phase

@@ -27,9 +27,9 @@ from daemon.settings import (
     LimitsPart,
     RankPart,
     Settings,
-    check,
-    to_toml,
 )
+from daemon.settings_check import check
+from daemon.settings_text import to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Self
 
 from daemon.client.control import ControlClient
 from daemon.errors import ClusterError, StartFailed
-from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings, check
+from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings
+from daemon.settings_check import check
 from daemon.supervision import pid_file
 from mlxconsole.chaos.proxy import Proxy
 from mlxconsole.local import daemons, process_mark

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daemon.client.control import ControlClient
 from daemon.errors import ClusterError, SettingsError, StartFailed
-from daemon.settings import is_loopback
+from daemon.settings_check import is_loopback
 from mlxconsole.cluster import Cluster
 from mlxconsole.local.state_dir import StateDir, default_path
 

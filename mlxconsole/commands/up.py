@@ -14,9 +14,9 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import settings as cluster_settings
+from daemon import settings_text
 from daemon.cores import Cores
-from daemon.settings import local_ranks
+from daemon.settings import CONTROL_PORT, DATA_PORT, local_ranks
 from mlxconsole.commands.target import state_dir
 from mlxconsole.commands.terminal_output import complain, say
 from mlxconsole.local.progress import Progress
@@ -66,10 +66,10 @@ def chosen_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         SettingsError: names file, line and key, variable or flag.
     """
     config: Path | None = arguments.config
-    settings = cluster_settings.load(
+    settings = settings_text.load(
         config,
         environ,
-        ranks=_ranks(arguments, cluster_settings.parse(config) if config else None),
+        ranks=_ranks(arguments, settings_text.parse(config) if config else None),
         cluster_model=_model(arguments.model),
         api_port=arguments.port,
         engine_cpu_kernels=arguments.cpu_kernels,
@@ -142,9 +142,9 @@ def _ranks(arguments: argparse.Namespace, file: Settings | None) -> tuple[RankPa
         count = file.world_size if file else DEFAULT_RANKS
     first = file.ranks[0] if file else None
     if data_port is None:
-        data_port = first.port if first else cluster_settings.DATA_PORT
+        data_port = first.port if first else DATA_PORT
     if control_port is None:
-        control_port = first.control_port if first else cluster_settings.CONTROL_PORT
+        control_port = first.control_port if first else CONTROL_PORT
     return local_ranks(count, data_port, control_port)
 
 

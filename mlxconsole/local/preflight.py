@@ -14,7 +14,7 @@ import psutil
 
 from daemon.errors import ModelError, SettingsError, StartFailed
 from daemon.execution import source
-from daemon.settings import is_loopback
+from daemon.settings_check import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from daemon import settings
+from daemon import settings_text
 from daemon.errors import StartFailed
 from mlxconsole.local.process_mark import ProcessMark
 
@@ -68,12 +68,12 @@ class StateDir:
         Raises:
             SettingsError: somebody has damaged the file.
         """
-        return settings.parse(self.config) if self.config.exists() else None
+        return settings_text.parse(self.config) if self.config.exists() else None
 
     def write_settings(self, values: Settings) -> None:
         """Make the folder, readable for its owner only, and put the settings into it."""
         self._make()
-        self.config.write_text(settings.to_toml(values), encoding="utf-8")
+        self.config.write_text(settings_text.to_toml(values), encoding="utf-8")
 
     def mark(self, rank: int, mark: ProcessMark) -> None:
         """Record a supervisor."""

@@ -12,7 +12,7 @@ import psutil
 
 from daemon import ports
 from daemon.errors import PortInUse
-from daemon.settings import listening
+from daemon.settings_check import listening
 from mlxconsole.local.state_dir import StateDir
 
 if TYPE_CHECKING:

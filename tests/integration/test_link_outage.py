@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.settings import ClusterPart, RankPart, Settings, check, to_toml
+from daemon.settings import ClusterPart, RankPart, Settings
+from daemon.settings_check import check
+from daemon.settings_text import to_toml
 from mlxconsole.chaos.requests import Answer, ask, bodies
 from mlxconsole.local.daemons import DAEMON_COMMAND
 from tests.support.namespaces import HOSTS, Cable, cable

@@ -11,7 +11,8 @@ import pytest
 from daemon import cores
 from daemon.cores import Cores
 from daemon.errors import SettingsError
-from daemon.settings import RankPart, Settings, check
+from daemon.settings import RankPart, Settings
+from daemon.settings_check import check
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import settings
+from daemon import settings, settings_text
 from daemon.errors import SettingsError
 
 SAMPLE = Path(__file__).parents[2] / "launch" / "cluster.sample.toml"
@@ -23,7 +23,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_defaults_are_one_rank_on_loopback() -> None:
     """No file and no variable still describe a cluster that can run."""
-    plain = settings.load(None, {})
+    plain = settings_text.load(None, {})
     assert plain.world_size == 1
     assert plain.ranks[0] == settings.RankPart("127.0.0.1", 50100, 50200)
     assert plain.api_url == "http://127.0.0.1:8100"
@@ -38,7 +38,7 @@ def test_environment_beats_file_and_flags_beat_environment(tmp_path: Path) -> No
         "MLXCONSOLE_API_PORT": "9000",
         "MLXCONSOLE_CLUSTER_INSECURE": "true",
     }
-    read = settings.load(path, environ, cluster_name="flag", cluster_model=None)
+    read = settings_text.load(path, environ, cluster_name="flag", cluster_model=None)
     assert read.cluster == settings.ClusterPart("flag", "environment", insecure=True)
     assert read.api.port == 9000
     assert read.limits.join_timeout_s == 5.0
@@ -46,11 +46,11 @@ def test_environment_beats_file_and_flags_beat_environment(tmp_path: Path) -> No
 
 def test_toml_and_json_round_trip(tmp_path: Path) -> None:
     """What `up` writes for the daemons, and what a supervisor hands on, is read back the same."""
-    made = settings.load(
+    made = settings_text.load(
         None, {}, ranks=settings.local_ranks(3, 6000, 7000), cluster_model='a "quoted" \\ path'
     )
-    assert settings.parse(write(tmp_path, settings.to_toml(made))) == made
-    assert settings.Settings.from_json(made.to_json()) == made
+    assert settings_text.parse(write(tmp_path, settings_text.to_toml(made))) == made
+    assert settings_text.from_json(settings_text.to_json(made)) == made
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: s
     """The line is what an operator jumps to."""
     path = write(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
-        settings.parse(path)
+        settings_text.parse(path)
     assert str(caught.value).startswith(str(path) + message)
     assert "\n" not in str(caught.value)
 
@@ -95,7 +95,7 @@ def test_a_value_that_cannot_be_is_named_with_its_line(
     """As a mistake of spelling or type is."""
     path = write(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
-        settings.parse(path)
+        settings_text.parse(path)
     assert str(caught.value).startswith(str(path) + message)
 
 
@@ -117,13 +117,13 @@ def test_a_value_that_cannot_be_is_named_with_its_line(
 def test_values_that_contradict_are_refused(tmp_path: Path, text: str, message: str) -> None:
     """Found before any process starts."""
     with pytest.raises(SettingsError, match=message):
-        settings.parse(write(tmp_path, text))
+        settings_text.parse(write(tmp_path, text))
 
 
 def test_insecure_allows_other_addresses(tmp_path: Path) -> None:
     """The operator may say that the network is trusted."""
     text = "[cluster]\ninsecure = true\n[api]\nhost = '::'\n[[ranks]]\nhost = '10.0.0.1'"
-    read = settings.parse(write(tmp_path, text))
+    read = settings_text.parse(write(tmp_path, text))
     assert read.ranks[0].host == "10.0.0.1"
     assert read.api_url == "http://127.0.0.1:8100"
     spread = dataclasses.replace(read, api=settings.ApiPart(host="fe80::1"))
@@ -133,17 +133,17 @@ def test_insecure_allows_other_addresses(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Missing, a folder, or no text: one line each."""
     with pytest.raises(SettingsError, match=r"can't read .*absent.toml: No such file"):
-        settings.parse(tmp_path / "absent.toml")
+        settings_text.parse(tmp_path / "absent.toml")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="not UTF-8"):
-        settings.parse(binary)
+        settings_text.parse(binary)
 
 
 def test_environment_mistakes_name_the_variable() -> None:
     """There is no line to name, but a variable."""
     with pytest.raises(SettingsError, match="MLXCONSOLE_API_PORT in the environment must be"):
-        settings.load(None, {"MLXCONSOLE_API_PORT": "http"})
+        settings_text.load(None, {"MLXCONSOLE_API_PORT": "http"})
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_environment_mistakes_name_the_variable() -> None:
 def test_a_variable_that_is_no_setting_is_refused(name: str, near: str) -> None:
     """As the same typo in the file is: nothing starts without what was wanted."""
     with pytest.raises(SettingsError, match=f"{name} in the environment .* did you mean {near}"):
-        settings.load(None, {name: "8"})
+        settings_text.load(None, {name: "8"})
 
 
 def test_other_variables_are_left_alone() -> None:
     """Those that something else of ours reads, and those of other people."""
     theirs = ("MLXCONSOLE_HOME", "ENGINE_KVBITS", "MLXCONSOLE_ENGINES")
-    environ = dict.fromkeys((*settings.OTHER_VARIABLES, *theirs), "x")
-    assert settings.load(None, environ) == settings.load(None, {})
+    environ = dict.fromkeys((*settings_text.OTHER_VARIABLES, *theirs), "x")
+    assert settings_text.load(None, environ) == settings_text.load(None, {})
 
 
 def test_every_variable_that_the_code_reads_is_known() -> None:
@@ -176,7 +176,7 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
     words = r"[\"\'](MLXCONSOLE_[A-Z_]*[A-Z])[\"\']"
     names = {name for path in sources for name in re.findall(words, path.read_text("utf-8"))}
     assert "MLXCONSOLE_OPERATOR_TOKEN" in names
-    settings.load(None, dict.fromkeys(names - {"MLXCONSOLE_LIMITS_WARM_SPARE"}, "x"))
+    settings_text.load(None, dict.fromkeys(names - {"MLXCONSOLE_LIMITS_WARM_SPARE"}, "x"))
 
 
 def test_zero_ranks_and_unknown_overrides_are_refused() -> None:
@@ -184,11 +184,11 @@ def test_zero_ranks_and_unknown_overrides_are_refused() -> None:
     with pytest.raises(SettingsError, match="at least 1 rank, not 0"):
         settings.local_ranks(0, 1, 2)
     with pytest.raises(SettingsError, match="no such setting: colour"):
-        settings.load(None, {}, colour="blue")
+        settings_text.load(None, {}, colour="blue")
 
 
 def test_the_sample_file_is_valid() -> None:
     """It is what people copy; every key in it must exist."""
-    sample = settings.parse(SAMPLE)
+    sample = settings_text.parse(SAMPLE)
     assert [part.host for part in sample.ranks] == ["192.168.1.10", "192.168.1.11"]
     assert [part.control_port for part in sample.ranks] == [50200, 50201]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from daemon import settings
+from daemon import settings, settings_text
 from daemon.errors import ModelError, SettingsError, StartFailed
 from mlxconsole.local import daemons, preflight, process_mark
 from mlxconsole.local.process_mark import ProcessMark
@@ -90,7 +90,7 @@ def test_the_state_folder_remembers_settings_and_processes(
     state = StateDir(tmp_path / "deep" / "state")
     assert state.settings() is None
     assert state.marks() == {}
-    values = settings.load(None, {}, ranks=settings.local_ranks(2, 5000, 6000))
+    values = settings_text.load(None, {}, ranks=settings.local_ranks(2, 5000, 6000))
     state.write_settings(values)
     assert state.settings() == values
     assert state.path.stat().st_mode & 0o077 == 0, "only its owner may read it"
@@ -142,7 +142,7 @@ def test_the_usual_state_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_live_state_is_refused(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     """And the line says how to go on."""
     state = StateDir(tmp_path)
-    values = settings.load(None, {}, ranks=settings.local_ranks(1, 5000, 6000))
+    values = settings_text.load(None, {}, ranks=settings.local_ranks(1, 5000, 6000))
     assert preflight.ranks_to_start(state, values) == [0]
     state.write_settings(values)
     state.mark(0, marked(sleeper.pid))
@@ -155,11 +155,11 @@ def test_a_cluster_that_lacks_a_daemon_is_completed_by_its_own_settings_only(
 ) -> None:
     """Somebody killed a supervisor: the others go on, and the line says how to get it back."""
     state = StateDir(tmp_path)
-    values = settings.load(None, {}, ranks=settings.local_ranks(3, 5000, 6000))
+    values = settings_text.load(None, {}, ranks=settings.local_ranks(3, 5000, 6000))
     state.write_settings(values)
     state.mark(1, marked(sleeper.pid))
     assert preflight.ranks_to_start(state, values) == [0, 2]
-    other = settings.load(None, {}, ranks=settings.local_ranks(3, 7000, 8000))
+    other = settings_text.load(None, {}, ranks=settings.local_ranks(3, 7000, 8000))
     with pytest.raises(StartFailed) as refused:
         preflight.ranks_to_start(state, other)
     assert "(rank 1): start rank 0, 2 again with" in str(refused.value)
@@ -184,12 +184,12 @@ def test_a_completing_start_ends_only_what_it_started(
 
 def test_ranks_of_other_machines_are_refused() -> None:
     """`up` can't start them; the line says what does."""
-    far = settings.load(
+    far = settings_text.load(
         None, {}, cluster_insecure=True, ranks=[settings.RankPart(), settings.RankPart("192.0.2.7")]
     )
     with pytest.raises(SettingsError, match=r"rank 1 belongs on 192.0.2.7.*mlx-daemon --rank 1"):
         preflight.check_hosts(far)
-    preflight.check_hosts(settings.load(None, {}, ranks=settings.local_ranks(2, 5000, 6000)))
+    preflight.check_hosts(settings_text.load(None, {}, ranks=settings.local_ranks(2, 5000, 6000)))
 
 
 def test_bad_models_are_refused_before_anything_starts(tmp_path: Path) -> None:

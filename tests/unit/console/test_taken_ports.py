@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import settings
+from daemon import settings, settings_text
 from daemon.errors import PortInUse
 from mlxconsole.local.process_mark import ProcessMark
 from mlxconsole.local.state_dir import StateDir
@@ -46,7 +46,7 @@ def test_all_taken_ports_are_named_with_their_holder_and_flag() -> None:
     """Not one after the other, each when the one before has been moved."""
     first = free_block(5)
     ranks = settings.local_ranks(2, first, first + 2)
-    values = settings.load(None, {}, ranks=ranks, api_port=first + 4)
+    values = settings_text.load(None, {}, ranks=ranks, api_port=first + 4)
     check_ports(values, [0, 1])
     with ExitStack() as held:
         for port in (first + 1, first + 2, first + 4):

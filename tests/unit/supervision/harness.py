@@ -19,7 +19,9 @@ import psutil
 
 from daemon import cli
 from daemon.client.control import ControlClient
-from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings, check, to_toml
+from daemon.settings import ApiPart, ClusterPart, LimitsPart, RankPart, Settings
+from daemon.settings_check import check
+from daemon.settings_text import to_toml
 from daemon.supervision import spare
 from daemon.supervision.supervisor import ChildCommands
 from tests.support.ports import free_ports

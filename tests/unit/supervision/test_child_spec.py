@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daemon.errors import SettingsError
-from daemon.settings import Settings, check, local_ranks
+from daemon.settings import Settings, local_ranks
+from daemon.settings_check import check
 from daemon.supervision.child_spec import ChildSpec
 
 

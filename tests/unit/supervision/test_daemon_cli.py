@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import __version__, cli
-from tests.unit.supervision.harness import make_settings, to_toml
+from daemon.settings_text import to_toml
+from tests.unit.supervision.harness import make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
