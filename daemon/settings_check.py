@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.settings import EnginePart, Settings
 
 CPU_KERNELS = ("auto", "off")
-MAY_BE_ZERO = frozenset({"threads", "pin", "prefix_cache_bytes", "kv_bytes", "kv_bits"})
+MAY_BE_ZERO = frozenset({"threads", "prefix_cache_bytes", "kv_bytes", "kv_bits"})
 
 
 def check(settings: Settings, source: Source = NOWHERE) -> Settings:

@@ -6,13 +6,13 @@ The last gate before the client: whatever the screen offers, a read-only source 
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import json
 import os
 import time
 from typing import TYPE_CHECKING
 
 from daemon.errors import ClusterError, SettingsError
+from daemon.settings_check import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def on_loopback(cluster: Cluster) -> bool:
     """Whether every rank is on this machine."""
-    return all(_is_loopback(member.host) for member in cluster.members)
+    return all(is_loopback(member.host) for member in cluster.members)
 
 
 class GuardedSource:
@@ -84,12 +84,3 @@ class GuardedSource:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise SettingsError(f"can't record the action in {self._audit}: {error}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
