@@ -23,6 +23,8 @@ _STRIDES = 0x18
 """PyBUF_STRIDES: any layout, no format."""
 _MOST_DIMENSIONS = 8
 _CPU = 1
+LINE = 64
+"""Bytes of a cache line."""
 
 
 class _Buffer(ctypes.Structure):
@@ -72,6 +74,10 @@ _capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _capsule.restype = ctypes.py_object
 
 
+class NotEvaluated(RuntimeError):
+    """An array has no value now, as inside mx.compile."""
+
+
 class View:
     """The memory of an evaluated array, held until `close` (or the view is gone)."""
 
@@ -81,12 +87,15 @@ class View:
         """Look at ``array``.
 
         Raises:
-            RuntimeError: it can't be evaluated now, as inside mx.compile.
+            NotEvaluated: it can't be evaluated now.
         """
         self._array = array
         self._buffer = _Buffer()
         self._at = ctypes.addressof(self._buffer)
-        _get(array, self._at, _STRIDES)
+        try:
+            _get(array, self._at, _STRIDES)
+        except RuntimeError as error:
+            raise NotEvaluated(str(error)) from error
         self.address: int = self._buffer.buf
 
     def strides(self) -> list[int]:
@@ -144,6 +153,18 @@ def _has_gaps(view: View, array: mx.array) -> bool:
     return False
 
 
+def numbers(array: mx.array) -> np.ndarray:
+    """A copy of whole numbers, of any layout.
+
+    Raises:
+        NotEvaluated: it can't be evaluated now.
+    """
+    try:
+        return np.asarray(memoryview(array)).astype(np.int64)  # pyright: ignore[reportArgumentType]
+    except RuntimeError as error:
+        raise NotEvaluated(str(error)) from error
+
+
 class _Items:
     """What numpy looks at, in its own words."""
 
@@ -190,10 +211,10 @@ class Output:
         self._address = ctypes.addressof(self._tensor)
 
     def reserve(self, size_bytes: int) -> int:
-        """Address of at least so many bytes."""
-        if size_bytes > len(self._memory):
-            self._memory = (ctypes.c_uint8 * (size_bytes + 64))()
-            self._own = (ctypes.addressof(self._memory) + 63) & ~63
+        """Address of at least so many bytes, at the start of a line."""
+        if size_bytes + LINE > len(self._memory):
+            self._memory = (ctypes.c_uint8 * (size_bytes + LINE))()
+            self._own = -(-ctypes.addressof(self._memory) // LINE) * LINE
         return self._own
 
     def array(self, shape: Sequence[int], dtype: str, address: int = 0) -> mx.array:

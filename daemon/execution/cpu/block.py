@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daemon.execution.cpu import rows_ir
-from daemon.execution.cpu.arrays import DTYPES, contiguous
+from daemon.execution.cpu.arrays import DTYPES, LINE, NotEvaluated, contiguous
 from daemon.execution.cpu.attention import MOST_KEYS
 from daemon.execution.cpu.emit import ITEM_BYTES
 from daemon.execution.cpu.linear import MOST_ROWS, LinearKernel
@@ -36,7 +36,6 @@ FORMS = {
 }
 """Modules, and their class of blocks that do what `FusedBlock` does."""
 ATTENTION, MLP = "Attention", "MLP"
-LINE = 64
 
 
 @dataclass(frozen=True)
@@ -155,27 +154,35 @@ class FusedBlock:
         """(batch, length, width), like the block.
 
         Raises:
-            RuntimeError: ``x`` can't be evaluated now.
+            NotEvaluated: ``x`` can't be evaluated now.
+            RuntimeError: something failed after the cache had been changed.
         """
-        runtime, parts, dtype = self._runtime, self._parts, self._parts.q.dtype
         batch, length, _ = x.shape
-        with contiguous(x) as view:
+        with contiguous(x) as view:  # until all has run: the sum reads it again
             plan = self._planned(batch, length)
             plan.start(view.address, integers(cache.offset))
-            out = runtime.output
-            turned = out.array((batch, parts.key_heads, length, plan.width), dtype, plan.keys)
-            values = out.array((batch, length, parts.key_heads, plan.width), dtype, plan.values)
-            cached = cache.update_and_fetch(turned, values.transpose(0, 2, 1, 3))
-            shape = batch, parts.heads, length, plan.width
-            with self._attention.job(
-                plan.queries, plan.strides, shape, cached, parts.scale, mask, plan.attended
-            ) as job:
-                runtime.run(*job)
+            try:
+                self._attend(plan, batch, length, mask, cache)
+            except NotEvaluated as error:  # must not let another run of it change the cache again
+                raise RuntimeError(f"a cache has no value: {error}") from error
             plan.end.run()
-        if isinstance(parts.mlp, GatedParts):
+        out, dtype, mlp = self._runtime.output, self._parts.q.dtype, self._parts.mlp
+        if isinstance(mlp, GatedParts):
             return out.array(x.shape, dtype, plan.out)
-        rows = out.array(x.shape, dtype, plan.normed)
-        return out.array(x.shape, dtype, plan.added) + parts.mlp(rows)
+        added, rows = (out.array(x.shape, dtype, place) for place in (plan.added, plan.normed))
+        return added + mlp(rows)
+
+    def _attend(self, plan: _Plan, batch: int, length: int, mask: Any, cache: Any) -> None:
+        """New keys and values into the cache, and attention to all of it."""
+        parts, out, dtype = self._parts, self._runtime.output, self._parts.q.dtype
+        turned = out.array((batch, parts.key_heads, length, plan.width), dtype, plan.keys)
+        values = out.array((batch, length, parts.key_heads, plan.width), dtype, plan.values)
+        cached = cache.update_and_fetch(turned, values.transpose(0, 2, 1, 3))
+        shape = batch, parts.heads, length, plan.width
+        with self._attention.job(
+            plan.queries, plan.strides, shape, cached, parts.scale, mask, plan.attended
+        ) as job:
+            self._runtime.run(*job)
 
     def _planned(self, batch: int, length: int) -> _Plan:
         plan = self._plan

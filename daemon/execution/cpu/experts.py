@@ -9,25 +9,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import mlx.core as mx
+
 from daemon.execution.cpu import experts_ir
-from daemon.execution.cpu.arrays import DTYPES, Output, View, contiguous
+from daemon.execution.cpu.arrays import DTYPES, LINE, Output, View, contiguous
 from daemon.execution.cpu.emit import ITEM_BYTES
-from daemon.execution.cpu.linear import packed_form, plain_form, way_of
+from daemon.execution.cpu.linear import MOST_ROWS, packed_form, plain_form, way_of
 from daemon.execution.cpu.routes import route
 from daemon.execution.cpu.runtime import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import mlx.core as mx
-
     from daemon.execution.cpu.linear_ir import Weights
     from daemon.execution.cpu.ready import Form
     from daemon.execution.cpu.routes import Call
     from daemon.execution.cpu.rows import Swiglu
     from daemon.execution.cpu.runtime import Runtime
-
-LINE = 64
 
 
 class Scratch:
@@ -60,9 +58,9 @@ class ExpertsKernel:
         bits = weights.bits or 8 * ITEM_BYTES[weights.dtype]
         self.depth = width * arrays[0].itemsize * 8 // bits
         way = way_of(runtime, weights, self.outputs, self.depth)
-        self.most_rows, self._chunk = way.most_rows, way.chunk
+        self._chunk = way.chunk
         packers = {form: form.kernel(runtime) for _, form, _ in way.kernels}
-        ways = [way.of(rows) for rows in range(way.most_rows + 1)]
+        ways = [way.of(rows) for rows in range(MOST_ROWS + 1)]
         self._kinds = [_Kind(form, packers[form], kernel) for form, kernel in ways]
         """By the number of rows."""
         self._chunks = -(-self.outputs // way.chunk)
@@ -90,18 +88,19 @@ class ExpertsKernel:
             and x.shape[-2:] == (1, self.depth)
             and x.size > 0
             and indices.size > 0
+            and mx.issubdtype(indices.dtype, mx.integer)
         )
 
     def __call__(self, x: mx.array, indices: mx.array, sorted_indices: bool = False) -> mx.array:
         """(..., 1, depth) and indices (...) -> (..., 1, outputs), with what is ... broadcast.
 
         Raises:
-            RuntimeError: ``x`` or ``indices`` can't be evaluated now.
+            NotEvaluated: ``x`` or ``indices`` can't be evaluated now.
             IndexError: there is no such expert.
         """
         del sorted_indices
         batch, item = x.shape[:-2], ITEM_BYTES[self.dtype]
-        routes, shape = route(indices, batch, self.experts, self.most_rows)
+        routes, shape = route(indices, batch, self.experts, MOST_ROWS)
         runtime, scratch, steps = self.runtime, self.scratch, Steps(self.runtime)
         with contiguous(x) as view:
             rows = math.prod(batch)
@@ -174,14 +173,16 @@ class GatedExperts:
     def __init__(
         self, gate: ExpertsKernel, up: ExpertsKernel, down: ExpertsKernel, swiglu: Swiglu
     ) -> None:
-        """Of layers that `covers`."""
+        """Of layers that `covers` accepts."""
         self._runtime, self._scratch = gate.runtime, gate.scratch
         self._gate, self._up, self._down, self._swiglu = gate, up, down, swiglu
 
     @staticmethod
     def covers(gate: ExpertsKernel, up: ExpertsKernel, down: ExpertsKernel, lanes: int) -> bool:
-        """Whether their rows are of one dtype, and gate and up may run as one."""
-        return gate.shape == up.shape and gate.dtype == down.dtype and gate.outputs % lanes == 0
+        """Whether gate and up may run as one, and down takes what they give."""
+        width = gate.outputs
+        fits = (down.experts, down.depth, down.dtype) == (gate.experts, width, gate.dtype)
+        return gate.shape == up.shape and fits and width % lanes == 0
 
     def accepts(self, x: mx.array, indices: mx.array) -> bool:
         """Whether ``x`` is rows of the dtype this was built for, each with its indices."""
@@ -190,19 +191,20 @@ class GatedExperts:
             and x.shape == (*indices.shape[:-1], self._gate.depth)
             and x.size > 0
             and indices.size > 0
+            and mx.issubdtype(indices.dtype, mx.integer)
         )
 
     def __call__(self, x: mx.array, indices: mx.array) -> mx.array:
         """(..., depth) and indices (..., k) -> (..., k, outputs).
 
         Raises:
-            RuntimeError: ``x`` or ``indices`` can't be evaluated now.
+            NotEvaluated: ``x`` or ``indices`` can't be evaluated now.
             IndexError: there is no such expert.
         """
         gate, up, down, scratch = self._gate, self._up, self._down, self._scratch
         batch, dtype = x.shape[:-1], gate.dtype
         item = ITEM_BYTES[dtype]
-        routes, shape = route(indices, (*batch, 1), gate.experts, gate.most_rows)
+        routes, shape = route(indices, (*batch, 1), gate.experts, MOST_ROWS)
         calls, count = routes.calls, len(routes.sources)
         steps, output = Steps(self._runtime), self._runtime.output
         at_gate, at_up, at_gated = (

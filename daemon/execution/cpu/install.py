@@ -6,6 +6,7 @@ kernel does not fit what it is given (another dtype, a traced function), MLX's o
 
 from __future__ import annotations
 
+import copy
 import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import numpy as np
 from mlx import nn
 
 from daemon.execution.cpu import experts, linear
-from daemon.execution.cpu.arrays import DTYPES, is_contiguous
+from daemon.execution.cpu.arrays import DTYPES, NotEvaluated, is_contiguous
 from daemon.execution.cpu.attention import Attention
 from daemon.execution.cpu.block import FusedBlock, Parts
 from daemon.execution.cpu.experts import ExpertsKernel, GatedExperts
@@ -36,6 +37,10 @@ LINEAR = nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding
 
 def install_all(model: nn.Module, runtime: Runtime) -> int:
     """Give every module of ``model`` that a kernel covers its kernel; how many."""
+    for module in model.modules():
+        if _is_of(EXPERTS, type(module), "SwitchGLU"):
+            # The default is one object for all models of the process: ours must be ours alone.
+            module.activation = copy.copy(module.activation)
     modules = list({id(module): module for module in model.modules()}.values())
     dtypes = sorted({DTYPES[a.dtype] for m in modules for a in _arrays(m) if a.dtype in DTYPES})
     installer = _Installer(runtime, dtypes)
@@ -195,7 +200,7 @@ def _swiglu(kernel: Swiglu, own: Callable[..., mx.array]) -> Callable[..., mx.ar
         if kernel.accepts(gate, x):
             try:
                 return kernel(gate, x)
-            except RuntimeError:  # traced, see `_replace`
+            except NotEvaluated:  # traced, see `_replace`
                 pass
         return own(gate, x)
 
@@ -216,7 +221,7 @@ def _attention(kernel: Attention, own: Callable[..., mx.array]) -> Callable[...,
         if plain and kernel.accepts(queries, keys, values, mask):
             try:
                 return kernel(queries, keys, values, scale, mask)
-            except RuntimeError:  # traced, see `_replace`
+            except NotEvaluated:  # traced, see `_replace`
                 pass
         return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
 
@@ -239,7 +244,7 @@ def _with_bias(
     if kernel is None or bias is None:
         return kernel
     if isinstance(kernel, ExpertsKernel):
-        return lambda x, indices, **_: kernel(x, indices) + mx.expand_dims(bias[indices], -2)
+        return lambda x, indices, *_, **__: kernel(x, indices) + mx.expand_dims(bias[indices], -2)
     return lambda x: kernel(x) + bias
 
 
@@ -254,7 +259,7 @@ def _replace(module: Any, method: str, kernel: Any, run: Callable[..., mx.array]
             return own(self, x, *rest, **named)
         try:
             return run(x, *rest, **named)
-        except RuntimeError:  # inside mx.compile or vmap nothing has a value
+        except NotEvaluated:  # as inside mx.compile
             return own(self, x, *rest, **named)
 
     module.__class__ = type(kind.__name__, (kind,), {method: call, "__module__": kind.__module__})

@@ -80,7 +80,7 @@ class LinearKernel:
         """(..., depth) -> (..., outputs).
 
         Raises:
-            RuntimeError: ``x`` can't be evaluated now.
+            NotEvaluated: ``x`` can't be evaluated now.
         """
         *outer, depth = x.shape
         rows = math.prod(outer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from daemon.execution.cpu.arrays import items_at
+from daemon.execution.cpu.arrays import items_at, numbers
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -61,7 +61,8 @@ class Routes:
             return [view.address + row_bytes * row for row in self.sources.tolist()]
         base = memory.reserve(count * row_bytes)
         target = items_at(base, count, row_bytes)
-        items_at(view.address, rows, row_bytes).take(self.sources, out=target)
+        # "clip" only says that nothing need be checked: numpy would keep a copy until it has.
+        items_at(view.address, rows, row_bytes).take(self.sources, out=target, mode="clip")
         return [base + call.first * row_bytes for call in self.calls]
 
     def put_back(self, address: int, row_bytes: int, memory: Output) -> int:
@@ -80,14 +81,14 @@ def route(
     """The routes of ``indices`` beside rows (*batch), and the shape of both broadcast.
 
     Raises:
-        RuntimeError: ``indices`` can't be evaluated now.
+        NotEvaluated: ``indices`` can't be evaluated now.
         IndexError: there is no such expert.
     """
-    chosen = np.asarray(memoryview(indices)).astype(np.int64)  # pyright: ignore[reportArgumentType]
+    chosen = numbers(indices)
     least, most = int(chosen.min()), int(chosen.max())
     if least < 0 or most >= experts:
         raise IndexError(f"experts {least} to {most} are asked for, and there are {experts}")
     shape = np.broadcast_shapes(batch, chosen.shape)
-    numbers = np.arange(math.prod(batch)).reshape(batch)
-    rows, chosen = (np.broadcast_to(array, shape).ravel() for array in (numbers, chosen))
+    rows = np.arange(math.prod(batch)).reshape(batch)
+    rows, chosen = (np.broadcast_to(array, shape).ravel() for array in (rows, chosen))
     return Routes.of(rows, chosen, most_rows), shape

@@ -157,6 +157,23 @@ def test_what_it_does_not_know_its_modules_run(
     assert len(fused) == LAYERS * len(STEPS)
 
 
+def test_an_error_behind_the_cache_is_no_reason_to_run_again(runtime: Runtime) -> None:
+    """The modules would put the same token into the cache once more, and nobody would know."""
+    model: Any = _model(mx.bfloat16, packed=True, kind="qwen3_moe")
+    install_all(model, runtime)
+    caches = [KVCache() for _ in range(LAYERS)]
+    mx.eval(model(mx.array([[5, 6]]), cache=caches))
+
+    def fail(*_: Any) -> mx.array:
+        raise RuntimeError("out of memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.layers[1].mlp), "__call__", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            model(mx.array([[7]]), cache=caches)
+    assert caches[1].offset == 3
+
+
 def test_biases_are_left_to_the_modules(runtime: Runtime, fused: list[int]) -> None:
     """No kernel adds them, so the block is no usual one."""
     model = llama.Model(llama.ModelArgs(model_type="llama", **SIZES, attention_bias=True))

@@ -106,6 +106,7 @@ def test_a_layer_gives_what_mlx_gives(runtime: Runtime, bits: int, bias: bool) -
         (_normal(2, 3, 2, 1, DEPTH, seed=6, dtype=mx.float32), chosen, {}),
         (_normal(12, 1, DEPTH, seed=7, dtype=mx.float32), flat, {"sorted_indices": True}),
     ):
+        assert mx.array_equal(ours(x, indices, **named), ours(x, indices, *named.values())).item()
         expected, found = own(x, indices, **named), ours(x, indices, **named)
         assert found.shape == expected.shape
         assert mx.allclose(found, expected, rtol=1e-4, atol=1e-4).item()
@@ -169,6 +170,18 @@ def test_other_activations_run_between_the_kernels(runtime: Runtime) -> None:
 
 def _gelu_gated(x: mx.array, gate: mx.array) -> mx.array:
     return nn.gelu(gate) * x
+
+
+def test_each_model_has_an_activation_of_its_own(runtime: Runtime) -> None:
+    """The default is one object of the process: what a model before put there is not for us."""
+    shared = SwitchGLU(DEPTH, OUTPUTS, EXPERTS).activation
+    before = type(shared)
+    for dtype in (mx.bfloat16, mx.float32):
+        model = SwitchGLU(DEPTH, OUTPUTS, EXPERTS)
+        model.set_dtype(dtype)
+        install_all(model, runtime)
+        assert model.activation is not shared
+    assert type(shared) is before
 
 
 def test_what_is_not_covered_is_left_to_mlx(runtime: Runtime) -> None:
