@@ -19,8 +19,8 @@ import numpy as np
 
 from daemon.execution import kernels
 from daemon.execution.batch import Batch
+from daemon.execution.card import inspect
 from daemon.execution.loading import load_stage
-from daemon.execution.skeleton import open_skeleton
 from daemon.execution.source import model_path
 
 if TYPE_CHECKING:
@@ -98,10 +98,11 @@ class Bench:
 
 def measure(folder: Path, threads: int, tokens: int, *, ours: bool, long: bool) -> dict[str, float]:
     """All figures of a model."""
-    n_layers = len(open_skeleton(folder).layers)
+    card = inspect(folder)
+    token_bytes = sum(card.layer_work_bytes) + card.head_bytes
     clock = Clock(threads)
     began = time.perf_counter()
-    stage = load_stage(folder, 0, n_layers)
+    stage = load_stage(folder, 0, card.n_layers)
     figures = {"load_s": time.perf_counter() - began}
     if ours:
         began = time.perf_counter()
@@ -115,7 +116,8 @@ def measure(folder: Path, threads: int, tokens: int, *, ours: bool, long: bool) 
     one = bench.decode(caches, tokens)
     figures["decode_tok_s"] = 1 / one
     figures["weights_gb"] = stage.weight_bytes / 1e9
-    figures["decode_of_memory_limit"] = stage.weight_bytes / one / 1e9 / figures["read_gb_s"]
+    figures["token_gb"] = token_bytes / 1e9  # less where a token takes some of the experts
+    figures["decode_of_memory_limit"] = token_bytes / one / 1e9 / figures["read_gb_s"]
     for streams in STREAMS:
         step = bench.together(streams, caches, max(2, tokens // 4))
         figures[f"streams_{streams}_tok_s"] = streams / step
