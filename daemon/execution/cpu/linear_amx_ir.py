@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 WIDE = {1: 2, FEW_ROWS: 2, TILE_ROWS: 1}
 """Tiles of outputs side by side, for one row, a few, and tiles of rows."""
-SIDE_BY_SIDE = 6
-"""Additions after each product of a tile."""
+SIDE_BY_SIDE = {FEW_ROWS: 4, TILE_ROWS: 6}
+"""Additions after each step of a product."""
 AHEAD = 8
 """Groups between asking for weights and multiplying with them: longer than memory takes."""
 CHUNK_OUTPUTS = 64
@@ -103,7 +103,7 @@ class _Quantized:
             place = tile * TILE_ROWS * group + step * self.step
             self.tiles.load(4 + tile, e.at(self.bytes, place), group)
 
-    def one_product(self, output: Value, count: int, g: Value, layout: Layout) -> None:
+    def one_product(self, output: Value, count: int, g: Value, layout: Layout) -> Iterator[None]:
         """A group whose rows and digits are all columns of one tile, into registers 0 and up."""
         tiles = self.tiles
         self.unpack(output, count, g)
@@ -111,9 +111,12 @@ class _Quantized:
             tiles.zero(t)
         for step in range(self.weights.group // self.step):
             tiles.load(6, layout.digits(g, step), self.columns)
+            yield
             for t in range(count):
                 self.load_weights(t, output, g, step)
+                yield
                 tiles.add_bytes(t, 4 + t, 6)
+                yield
 
 
 class _OneRow(_Quantized):
@@ -147,7 +150,8 @@ class _OneRow(_Quantized):
 
     def product(self, output: Value, count: int, g: Value, target: Value) -> None:
         """Whole numbers of a group, [output][digit]."""
-        self.one_product(output, count, g, self.layout)
+        for _ in self.one_product(output, count, g, self.layout):
+            pass
         for t in range(count):
             self.tiles.store(t, self.e.at(target, t * TILE_ROWS * DIGITS * 4), DIGITS * 4)
 
@@ -214,7 +218,7 @@ class _ManyRows(_Quantized):
             additions = self.add(count, g, full, layout)
             for _ in products:
                 # In turns, for tiles and vectors work side by side.
-                for _ in islice(additions, SIDE_BY_SIDE):
+                for _ in islice(additions, SIDE_BY_SIDE[self.width]):
                     pass
             for _ in additions:
                 pass
@@ -296,7 +300,7 @@ class _FewRows(_ManyRows):
         self, output: Value, count: int, g: Value, layout: Layout, target: Value
     ) -> Iterator[None]:
         """Whole numbers of a group, [output][digit][row]."""
-        self.one_product(output, count, g, layout)
+        yield from self.one_product(output, count, g, layout)
         for t in range(count):
             self.tiles.store(t, self.e.at(target, t * TILE_ROWS * TILE_BYTES), TILE_BYTES)
             yield
