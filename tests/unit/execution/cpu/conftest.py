@@ -26,3 +26,13 @@ def _cold_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # 
 def code(request: pytest.FixtureRequest) -> Machine:
     """What this processor can do, and the least that we write for."""
     return Machine(wide=request.param == "best")
+
+
+@pytest.fixture(scope="package", params=["tiles", "vectors", "avx2"])
+def every_way(request: pytest.FixtureRequest) -> Machine:
+    """Each way of multiplying that this processor has."""
+    tiles = request.param == "tiles"
+    code = Machine(tiles=tiles, wide=request.param != "avx2")
+    if tiles and not code.has_tiles:
+        pytest.skip("this processor has no tile registers")
+    return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
@@ -19,22 +19,20 @@ from mlx_lm.models.switch_layers import (
 from daemon.execution.cpu import experts, linear
 from daemon.execution.cpu.experts import ExpertsKernel, GatedExperts
 from daemon.execution.cpu.install import install_all
-from daemon.execution.cpu.machine import Machine
 from daemon.execution.cpu.runtime import Runtime
+
+if TYPE_CHECKING:
+    from daemon.execution.cpu.machine import Machine
 
 EXPERTS, OUTPUTS, DEPTH = 7, 96, 256
 QUANTIZED = [(8, 64, mx.bfloat16), (4, 32, mx.bfloat16), (4, 128, mx.float32), (6, 64, mx.float16)]
 DTYPES = [mx.float32, mx.bfloat16, mx.float16]
 
 
-@pytest.fixture(scope="module", params=["tiles", "vectors", "avx2"])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """Two threads, on each way of multiplying that this processor has."""
-    tiles = request.param == "tiles"
-    code = Machine(tiles=tiles, wide=request.param != "avx2")
-    if tiles and not code.has_tiles:
-        pytest.skip("this processor has no tile registers")
-    return Runtime(threads=2, code=code)
+@pytest.fixture(scope="module")
+def runtime(every_way: Machine) -> Runtime:
+    """Two threads."""
+    return Runtime(threads=2, code=every_way)
 
 
 def _normal(*shape: int, seed: int, dtype: mx.Dtype) -> mx.array:

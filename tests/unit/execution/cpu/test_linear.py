@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from daemon.execution.cpu import linear
-from daemon.execution.cpu.machine import Machine
 from daemon.execution.cpu.runtime import Runtime
 
 if TYPE_CHECKING:
     from daemon.execution.cpu.linear import LinearKernel
+    from daemon.execution.cpu.machine import Machine
 
 OUTPUTS, DEPTH = 519, 1280
 """Not a multiple of any tile; more than a panel deep."""
@@ -30,14 +30,10 @@ UNIT = {mx.float32: 2.0**-23, mx.bfloat16: 2.0**-8, mx.float16: 2.0**-11}
 """Distance of neighbouring numbers near 1."""
 
 
-@pytest.fixture(scope="module", params=["tiles", "vectors", "avx2"])
-def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """One thread, on each way of multiplying that this processor has."""
-    tiles = request.param == "tiles"
-    code = Machine(tiles=tiles, wide=request.param != "avx2")
-    if tiles and not code.has_tiles:
-        pytest.skip("this processor has no tile registers")
-    return Runtime(code=code)
+@pytest.fixture(scope="module")
+def runtime(every_way: Machine) -> Runtime:
+    """One thread."""
+    return Runtime(code=every_way)
 
 
 def _quantized(runtime: Runtime, bits: int, group: int, dtype: mx.Dtype) -> LinearKernel:
