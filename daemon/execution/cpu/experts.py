@@ -86,9 +86,7 @@ class ExpertsKernel:
             DTYPES.get(x.dtype) == self.dtype
             and x.ndim > 1
             and x.shape[-2:] == (1, self.depth)
-            and x.size > 0
-            and indices.size > 0
-            and mx.issubdtype(indices.dtype, mx.integer)
+            and _can_route(x, indices)
         )
 
     def __call__(self, x: mx.array, indices: mx.array, sorted_indices: bool = False) -> mx.array:
@@ -189,9 +187,7 @@ class GatedExperts:
         return (
             DTYPES.get(x.dtype) == self._gate.dtype
             and x.shape == (*indices.shape[:-1], self._gate.depth)
-            and x.size > 0
-            and indices.size > 0
-            and mx.issubdtype(indices.dtype, mx.integer)
+            and _can_route(x, indices)
         )
 
     def __call__(self, x: mx.array, indices: mx.array) -> mx.array:
@@ -224,6 +220,10 @@ class GatedExperts:
             steps.run()
         result = routes.put_back(target, down.outputs * item, scratch.result)
         return output.array((*shape, down.outputs), dtype, result)
+
+
+def _can_route(x: mx.array, indices: mx.array) -> bool:
+    return x.size > 0 and indices.size > 0 and mx.issubdtype(indices.dtype, mx.integer)
 
 
 def quantized(

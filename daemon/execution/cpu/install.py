@@ -32,7 +32,7 @@ ACTIVATIONS = "mlx_lm.models.activations"
 BASE = "mlx_lm.models.base"
 EXPERTS = "mlx_lm.models.switch_layers"
 SWITCHED = "SwitchLinear", "QuantizedSwitchLinear"
-LINEAR = nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding
+LINEAR, EMBEDDING = (nn.Linear, nn.QuantizedLinear), (nn.Embedding, nn.QuantizedEmbedding)
 
 
 def install_all(model: nn.Module, runtime: Runtime) -> int:
@@ -80,15 +80,16 @@ class _Installer:
     def install(self, module: Any) -> bool:
         """Give one module its kernel, if there is one."""
         kind = type(module)
-        if kind in LINEAR or _is_of(EXPERTS, kind, *SWITCHED):
+        switched = _is_of(EXPERTS, kind, *SWITCHED)
+        if switched or kind in LINEAR or kind in EMBEDDING:
             _straighten(module)
-        if kind in {nn.Linear, nn.QuantizedLinear}:
-            kernel = _linear_kernel(module, self._runtime)
+        if switched or kind in LINEAR:
+            kernel = self._experts(module) if switched else self._linear(module)
             if module.get("bias") is None:
                 self._kernels[id(module)] = kernel
             return _replace(module, "__call__", kernel, _with_bias(kernel, module))
-        if kind in {nn.Embedding, nn.QuantizedEmbedding}:
-            kernel = _linear_kernel(module, self._runtime)
+        if kind in EMBEDDING:
+            kernel = self._linear(module)
             return _replace(module, "as_linear", kernel, kernel)
         if kind is nn.RMSNorm:
             kernel = self._kernels[id(module)] = self._norm(module)
@@ -96,21 +97,20 @@ class _Installer:
         if kind is nn.RoPE or kind.__name__ == "Llama3RoPE":
             kernel = self._kernels[id(module)] = self._rope(module)
             return _replace(module, "__call__", kernel, kernel)
-        if _is_of(EXPERTS, kind, *SWITCHED):
-            kernel = self._experts(module)
-            if module.get("bias") is None:
-                self._kernels[id(module)] = kernel
-            return _replace(module, "__call__", kernel, _with_bias(kernel, module))
         return self._rebind(module)
+
+    def _linear(self, module: Any) -> LinearKernel | None:
+        if "scales" not in module:
+            return linear.plain(self._runtime, module["weight"])
+        packed = _packed(module)
+        return packed and linear.quantized(self._runtime, *packed)
 
     def _experts(self, module: Any) -> ExpertsKernel | None:
         runtime, scratch = self._runtime, self._scratch
         if "scales" not in module:
             return experts.plain(runtime, scratch, module["weight"])
-        if module.mode != "affine":
-            return None
-        arrays = [module["weight"], module["scales"], module["biases"]]
-        return experts.quantized(runtime, scratch, arrays, module.bits, module.group_size)
+        packed = _packed(module)
+        return packed and experts.quantized(runtime, scratch, *packed)
 
     def fuse(self, module: Any) -> bool:
         """Give experts, or a block of the usual form, one call for all their kernels."""
@@ -228,13 +228,12 @@ def _attention(kernel: Attention, own: Callable[..., mx.array]) -> Callable[...,
     return scaled_dot_product_attention
 
 
-def _linear_kernel(module: Any, runtime: Runtime) -> LinearKernel | None:
-    if not isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding):
-        return linear.plain(runtime, module["weight"])
+def _packed(module: Any) -> tuple[list[mx.array], int, int] | None:
+    """What kernels take of a quantised module: arrays, bits, group; None: of another mode."""
     if module.mode != "affine":
         return None
     arrays = [module["weight"], module["scales"], module["biases"]]
-    return linear.quantized(runtime, arrays, module.bits, module.group_size)
+    return arrays, module.bits, module.group_size
 
 
 def _with_bias(

@@ -37,7 +37,7 @@ _WHOLE = ir.VectorType(I32, LANES)
 
 
 class _Quantized:
-    """What the two kernels share: outputs of a chunk in tiles, weights as bytes, products."""
+    """What the kernels share: outputs of a chunk in tiles, weights as bytes, products."""
 
     def __init__(self, e: Emit, weights: Weights, dtype: str, width: int) -> None:
         self.e, self.weights, self.dtype, self.wide = e, weights, dtype, WIDE[width]
